@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ACPI tables for a machine without firmware, and the fixed hardware's I/O
+ * ports, which the tables and the PM device must agree on.
+ */
+#ifndef POSADA_ACPI_H
+#define POSADA_ACPI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct gmem;
+
+#define ACPI_PM_BASE 0x600        /* PM1a event block: status, enable (4 bytes) */
+#define ACPI_PM1_CNT 0x604        /* PM1a control (2 bytes) */
+#define ACPI_PM_TMR 0x608         /* PM timer (4 bytes) */
+#define ACPI_GPE0 0x620           /* GPE0 block (4 bytes: status 2, enable 2) */
+#define ACPI_RESET_PORT 0xcf9
+#define ACPI_RESET_VALUE 0x06
+#define ACPI_SCI_IRQ 9
+#define ACPI_S5_SLP_TYP 0
+
+#define IOAPIC_ADDR 0xfec00000u
+#define LAPIC_ADDR 0xfee00000u
+
+struct acpi_config {
+	unsigned n_cpus;
+	unsigned serial_mask; /* bit n: COM(n+1) exists */
+	bool i8042, rtc;
+};
+
+/* Writes RSDP and tables at BOOT_ACPI_ADDR. *rsdp: guest address of the RSDP. */
+int acpi_build(struct gmem *mem, const struct acpi_config *c, uint64_t *rsdp, struct err *e);
+
+#endif

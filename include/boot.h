@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Direct kernel boot: puts a kernel, its command line and its initial ramdisk
+ * or modules into guest memory and says how the first vCPU must start.
+ *
+ * Called on the main thread before any vCPU runs, and again at each reset.
+ * Knows nothing of KVM: it writes through struct gmem and returns a boot_entry.
+ */
+#ifndef POSADA_BOOT_H
+#define POSADA_BOOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct gmem;
+
+/* Where things lie below 1 MiB; everything is usable RAM in the e820 map unless said. */
+#define BOOT_GDT_ADDR 0x500ull        /* 4 descriptors and padding */
+#define BOOT_INFO_ADDR 0x1000ull      /* boot_params, hvm_start_info or multiboot_info, with its lists */
+#define BOOT_STACK_TOP 0x8000ull
+#define BOOT_PAGE_TABLES 0x9000ull    /* 6 pages: identity map of the first 4 GiB by 2 MiB pages */
+#define BOOT_CMDLINE_ADDR 0x20000ull  /* up to BOOT_CMDLINE_MAX bytes with the NUL */
+#define BOOT_CMDLINE_MAX 0x10000ull
+#define BOOT_EBDA_ADDR 0x9fc00ull     /* reserved in e820 from here to 1 MiB */
+#define BOOT_ACPI_ADDR 0xe0000ull     /* RSDP first, then the tables, up to 0x100000 */
+#define BOOT_KERNEL_MIN 0x100000ull
+
+enum e820_type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3, E820_NVS = 4 };
+
+struct e820_entry {
+	uint64_t addr, size;
+	uint32_t type;
+};
+
+#define E820_MAX 16
+
+struct boot_request {
+	const char *kernel; /* file name; never NULL */
+	const char *initrd; /* file name or NULL; for Multiboot: "FILE ARGS,FILE ARGS" */
+	const char *append; /* or NULL */
+	const char *linux_extra; /* parameters added for a Linux kernel only, or NULL */
+	struct gmem *mem;
+	uint64_t rsdp; /* guest address of the ACPI RSDP, 0 for none */
+	struct e820_entry e820[E820_MAX];
+	unsigned n_e820;
+};
+
+enum boot_mode {
+	BOOT_PROT32, /* flat 32-bit protected mode, paging off (PVH, Multiboot) */
+	BOOT_LONG64, /* 64-bit mode, identity-mapped (Linux 64-bit boot protocol, ELF entry) */
+};
+
+/* How the first vCPU starts. Selectors: CS 0x10, DS/ES/SS 0x18 of the GDT at BOOT_GDT_ADDR. */
+struct boot_entry {
+	enum boot_mode mode;
+	uint64_t rip, rsp, rax, rbx, rsi;
+	uint64_t cr3; /* BOOT_LONG64 */
+	bool is_linux;
+	const char *format; /* "Linux bzImage", "ELF with PVH note" ...; static */
+};
+
+/* The e820 map of a machine with mem and no firmware. Returns the number of entries. */
+unsigned boot_e820(const struct gmem *mem, struct e820_entry *e);
+
+int boot_load(const struct boot_request *rq, struct boot_entry *out, struct err *e);
+
+/* --- decompression on the host (src/boot/decompress.c) --- */
+
+enum compression {
+	COMPRESS_NONE,
+	COMPRESS_GZIP,
+	COMPRESS_BZIP2,
+	COMPRESS_LZMA,
+	COMPRESS_XZ,
+	COMPRESS_LZ4, /* the legacy frame that Linux uses, and the standard one */
+	COMPRESS_ZSTD,
+	COMPRESS_LZO, /* recognised only to be named in the error */
+};
+
+enum compression compression_detect(const uint8_t *p, size_t len);
+const char *compression_name(enum compression c);
+/*
+ * Decompresses in[0..in_len) to *out (malloc'd or mmap'd; free by
+ * decompress_free). At most max bytes: more is -E2BIG. size_hint 0 when unknown.
+ */
+int decompress(enum compression c, const uint8_t *in, size_t in_len, size_t size_hint, size_t max,
+	       uint8_t **out, size_t *out_len, struct err *e);
+void decompress_free(uint8_t *p, size_t len);
+
+#endif

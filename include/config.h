@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the command line asked for. Filled by cmdline.c without any I/O beyond
+ * printing help; read by everyone else. Strings are the argv's or malloc'd, and live until exit.
+ */
+#ifndef POSADA_CONFIG_H
+#define POSADA_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "assist.h"
+#include "gmem.h"
+#include "machine.h"
+
+struct err;
+
+/* A repeatable option's arguments, in order. */
+struct strlist {
+	const char **s;
+	size_t n;
+};
+
+struct accel_opts {
+	int assist; /* enum assist_mode */
+};
+
+struct machine_opts {
+	int memory; /* enum gmem_kind */
+};
+
+struct config {
+	uint64_t ram_size;
+	unsigned n_cpus;
+	const char *cpu;     /* "host,+x,-y,z=off" or NULL */
+	const char *machine; /* "pc" */
+	struct machine_opts machine_opts;
+	struct accel_opts accel;
+	const char *kernel, *initrd, *append;
+	struct strlist serial, chardev, device, qmp, monitor, mon;
+	const char *debugcon;
+	bool nographic;
+	const char *display; /* NULL, "none" */
+	const char *name;
+	uint8_t uuid[16];
+	bool have_uuid;
+	struct rtc_base rtc;
+	bool no_reboot, no_shutdown, start_paused;
+};
+
+#define SMP_MAX 255
+#define RAM_DEFAULT (128ull << 20)
+
+enum cmdline_result { CMDLINE_RUN = 0, CMDLINE_DONE = 1 /* help or version was printed */ };
+
+/* CMDLINE_RUN, CMDLINE_DONE or -errno. */
+int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e);
+
+/* "-help" text and the README's option table, from the same rows. */
+void cmdline_help(bool markdown);
+
+#endif

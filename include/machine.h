@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine as devices see it: buses, memory, interrupt lines, the main
+ * loop, and a way to ask for a reset or the end. How it is carried out (KVM,
+ * or a fake in unit tests) is behind `ops`.
+ */
+#ifndef POSADA_MACHINE_H
+#define POSADA_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus.h"
+#include "gmem.h"
+#include "irq.h"
+
+struct chardev_set;
+struct dev;
+struct dev_class;
+struct err;
+struct loop;
+struct opts;
+struct machine;
+
+enum machine_request {
+	MACHINE_RESET,       /* the guest asked for a reset */
+	MACHINE_POWEROFF,    /* the guest powered itself off (S5) */
+	MACHINE_EXIT,        /* end the process with `code` (isa-debug-exit) */
+	MACHINE_PANIC,       /* pvpanic: the guest says that it crashed */
+	MACHINE_CRASH_LOADED /* pvpanic: a crash kernel has taken over */
+};
+
+struct machine_ops {
+	void (*request)(struct machine *m, enum machine_request what, int code); /* any thread */
+};
+
+struct rtc_base {
+	bool localtime;   /* base=localtime */
+	int64_t offset_s; /* guest clock minus host clock, for base=DATE */
+};
+
+struct machine {
+	const struct machine_ops *ops;
+	struct bus pio, mmio;
+	struct gmem mem;
+	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
+	unsigned n_cpus;
+	struct loop *loop;
+	struct chardev_set *chardevs;
+	struct rtc_base rtc;
+	struct dev *devices; /* in order of creation */
+	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
+	void (*power_button)(void *ctx);
+	void *power_button_ctx;
+};
+
+/* Any thread, also with a device lock held: it is carried out later, on the main loop. */
+static inline void machine_request(struct machine *m, enum machine_request what, int code)
+{
+	m->ops->request(m, what, code);
+}
+
+/* Makes a device: defaults, then o's keys (o may be NULL), then init. *out may be NULL. */
+int machine_add_device(struct machine *m, const struct dev_class *cls, struct opts *o,
+		       struct dev **out, struct err *e);
+/* For -device "ARG". */
+int machine_add_device_arg(struct machine *m, const char *arg, struct err *e);
+void machine_reset_devices(struct machine *m);
+void machine_remove_devices(struct machine *m);
+/* By id; NULL when there is none. */
+struct dev *machine_find_device(struct machine *m, const char *id);
+
+#endif

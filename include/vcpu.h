@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A virtual CPU: a thread that calls KVM_RUN and dispatches exits.
+ *
+ * KVM ioctls on a vCPU block while it is in KVM_RUN, so all functions here
+ * marked [vcpu] are for the vCPU's own thread (exit handlers, vcpu_call), or
+ * for the main thread before vm_start.
+ */
+#ifndef POSADA_VCPU_H
+#define POSADA_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct assist_vcpu;
+struct err;
+struct vm;
+
+#define EXIT_RING 32 /* power of two */
+
+/* One exit, for the crash report. */
+struct exit_record {
+	uint32_t reason; /* KVM_EXIT_* */
+	uint16_t size;   /* access size, string count folded in */
+	bool write;
+	uint64_t addr; /* port, guest-physical address, MSR index */
+	uint64_t val;
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id;
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	bool thread_started;
+	_Atomic unsigned requests; /* VCPU_REQ_*: looked at between KVM_RUNs */
+	bool parked;               /* under vm->lock */
+	struct vcpu_call *calls;   /* under vm->lock */
+	_Atomic uint64_t exits[64]; /* count by exit reason */
+	struct exit_record ring[EXIT_RING];
+	unsigned ring_pos; /* total number written */
+	_Atomic uint64_t quiesce; /* see bus.c */
+	bool dead;                 /* a report has been made; never runs again until reset */
+	struct assist_vcpu *assist; /* NULL on hardware KVM */
+};
+
+#define VCPU_REQ_PAUSE 1u
+#define VCPU_REQ_CALL 2u
+#define VCPU_REQ_QUIT 4u
+
+/* [vcpu] State. 0 or -errno. Get of regs and sregs is free right after an exit with SYNC_REGS. */
+int vcpu_get_regs(struct vcpu *v, struct kvm_regs *r);
+int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r);
+int vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *s);
+int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *s);
+int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *ev);
+int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *ev);
+int vcpu_get_xsave(struct vcpu *v, struct kvm_xsave *x); /* 4 KiB */
+int vcpu_set_xsave(struct vcpu *v, const struct kvm_xsave *x);
+int vcpu_get_xcrs(struct vcpu *v, struct kvm_xcrs *x);
+int vcpu_set_xcrs(struct vcpu *v, const struct kvm_xcrs *x);
+int vcpu_get_debugregs(struct vcpu *v, struct kvm_debugregs *d);
+int vcpu_get_msr(struct vcpu *v, uint32_t index, uint64_t *val);
+int vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t val);
+int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *d);
+int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s);
+
+/*
+ * [vcpu] Guest page walk in software by CR0/CR4/EFER and CR3 (no ioctl when
+ * sregs is given). Fills one line a level for reports when walk is not NULL.
+ * 0 and *gpa, or -EFAULT with *level where it stopped.
+ */
+struct page_walk {
+	unsigned levels; /* entries used below: 0 when paging is off */
+	struct {
+		const char *name; /* "PML5" "PML4" "PDPT" "PD" "PT" */
+		uint64_t entry_gpa;
+		uint64_t entry;
+	} e[5];
+	uint64_t gpa; /* result */
+	uint64_t page_size;
+	bool present;
+	bool user, writable, nx; /* combined rights */
+};
+int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva,
+		    struct page_walk *w);
+/* [vcpu] By linear address, page by page; -EFAULT when not mapped (nothing partial is promised). */
+int vcpu_read_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, void *buf, size_t len);
+int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, const void *buf,
+		   size_t len);
+
+/* Any other thread: makes KVM_RUN return soon (signal + immediate_exit). */
+void vcpu_kick(struct vcpu *v);
+/* Main loop: runs fn on the vCPU's thread outside KVM_RUN, and waits. Runs it here when no thread runs. */
+void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx);
+
+/* "IO", "MMIO", "HLT", "INTERNAL_ERROR" ...; never NULL. */
+const char *kvm_exit_name(uint32_t reason);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual machine: its KVM handles, its run state, and what the monitor
+ * can ask of it. Main loop only, unless marked otherwise.
+ */
+#ifndef POSADA_VM_H
+#define POSADA_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "machine.h"
+
+struct assist;
+struct boot_request;
+struct config;
+struct err;
+struct vcpu;
+
+/* As QMP's query-status names them. */
+enum run_state {
+	RUN_PRELAUNCH,      /* -S: never started */
+	RUN_RUNNING,
+	RUN_PAUSED,         /* stop */
+	RUN_SHUTDOWN,       /* the guest powered off, -no-shutdown keeps it */
+	RUN_GUEST_PANICKED, /* pvpanic */
+	RUN_INTERNAL_ERROR, /* died with a report, -no-shutdown keeps it */
+};
+
+/* Events for the monitor ("STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "POWERDOWN"). */
+struct vm_listener {
+	void (*event)(void *ctx, const char *name);
+	void *ctx;
+	struct vm_listener *next;
+};
+
+struct vm {
+	struct machine m; /* first member */
+	const struct config *cfg;
+	int kvm_fd, fd;
+	unsigned n_cpus;
+	struct vcpu **vcpu;
+	struct assist *assist; /* NULL when not in use */
+	enum run_state state;
+	int exit_status;
+	bool quitting;
+	bool software_kvm; /* the host KVM runs kernel-mode guest code in software */
+	pthread_mutex_t lock; /* of pause, calls and parking; taken last, no callbacks inside */
+	pthread_cond_t parked_cond, go_cond;
+	bool pause; /* under lock */
+	_Atomic bool report_made;
+	struct vm_listener *listeners;
+	struct kvm_irq_routing *routes; /* kvm_irq.c */
+};
+
+static inline struct vm *vm_of(struct machine *m)
+{
+	return (struct vm *)(void *)m;
+}
+
+const char *run_state_name(enum run_state s); /* "running", "guest-panicked" ... */
+void vm_listen(struct vm *vm, struct vm_listener *l);
+void vm_unlisten(struct vm *vm, struct vm_listener *l);
+
+/* Stops every vCPU between two instructions; returns when all are parked. */
+void vm_pause(struct vm *vm);
+/* Undoes it. -EBUSY with the reason when the guest is dead or shut down. */
+int vm_resume(struct vm *vm, struct err *e);
+/* Devices and vCPUs to power-on state, kernel loaded again, then running or paused as before. */
+void vm_reset(struct vm *vm);
+/* Presses the ACPI power button. -ENODEV when the machine has none. */
+int vm_powerdown(struct vm *vm, struct err *e);
+/* Ends the main loop; the process exits with status. Any thread. */
+void vm_quit(struct vm *vm, int status);
+
+/*
+ * Any thread: a vCPU cannot go on (the report has been printed). Ends the
+ * process with ERR_GUEST, or keeps the VM stopped under -no-shutdown.
+ */
+void vm_guest_died(struct vm *vm);
+
+#endif
