@@ -44,7 +44,6 @@ struct vcpu {
 	_Atomic uint64_t exits[64]; /* count by exit reason */
 	struct exit_record ring[EXIT_RING];
 	unsigned ring_pos; /* total number written */
-	_Atomic uint64_t quiesce; /* see bus.c */
 	bool dead;                 /* a report has been made; never runs again until reset */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
 };
