@@ -53,6 +53,7 @@ struct vm {
 	_Atomic bool report_made;
 	struct vm_listener *listeners;
 	struct kvm_irq_routing *routes; /* kvm_irq.c */
+	uint64_t started_ns; /* CLOCK_MONOTONIC of the first vm_start; 0 before */
 };
 
 static inline struct vm *vm_of(struct machine *m)
