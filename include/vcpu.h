@@ -44,7 +44,9 @@ struct vcpu {
 	_Atomic uint64_t exits[64]; /* count by exit reason */
 	struct exit_record ring[EXIT_RING];
 	unsigned ring_pos; /* total number written */
-	bool dead;                 /* a report has been made; never runs again until reset */
+	bool dead;  /* under vm->lock: a report has been made; does not run again until reset */
+	bool synced; /* run->s.regs holds the registers (KVM_CAP_SYNC_REGS) */
+	struct vcpu_init *init; /* power-on state, for resets */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
 };
 
@@ -113,6 +115,21 @@ int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, cons
 void vcpu_kick(struct vcpu *v);
 /* Main loop: runs fn on the vCPU's thread outside KVM_RUN, and waits. Runs it here when no thread runs. */
 void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx);
+
+/* The vCPU whose thread this is, or NULL. */
+struct vcpu *vcpu_self(void);
+
+/* --- life, for vm.c; main thread --- */
+struct boot_entry;
+struct kvm_cpuid2;
+int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *e);
+void vcpu_destroy(struct vcpu *v); /* its thread has ended */
+/* Power-on state, then entry for the first CPU (NULL for the others, which wait for SIPI). [vcpu] */
+int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e);
+int vcpu_set_cpuid(struct vcpu *v, struct kvm_cpuid2 *c, struct err *e);
+int vcpu_start(struct vcpu *v, struct err *e);
+/* Once a process: the signal that kicks. */
+void vcpu_setup_kick_signal(void);
 
 /* "IO", "MMIO", "HLT", "INTERNAL_ERROR" ...; never NULL. */
 const char *kvm_exit_name(uint32_t reason);
