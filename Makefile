@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 WERROR ?=
 
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers -Wno-format-truncation \
 	-Wformat=2 -Wundef
 ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-protector-strong \
 	-fno-strict-aliasing -pthread -DPOSADA_VERSION='"$(VERSION)"' -D_GNU_SOURCE -MMD -MP \
@@ -53,9 +53,57 @@ unit-bin: $(UNIT)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 
+# --- bare-metal guests: guests/NAME.c is build/guests/NAME.elf, a PVH kernel ---
+# Integer code only: a KVM in software does not carry out SSE in kernel mode.
+GUEST_CFLAGS = -std=gnu11 -O2 -g0 $(WARN) $(if $(WERROR),-Werror) -ffreestanding -nostdinc \
+	-isystem $(shell $(CC) -print-file-name=include) -Iguests/lib -m64 -march=x86-64 \
+	-mgeneral-regs-only -mno-red-zone -mcmodel=small -fno-pie -fno-stack-protector \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-strict-aliasing \
+	-fno-tree-loop-distribute-patterns -MMD -MP
+GUEST_LD = $(CC) -nostdlib -static -no-pie -Wl,-T,guests/lib/guest.ld -Wl,--build-id=none \
+	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
+
+GUEST_LIB := $(patsubst guests/%,$(B)/guests/%.o,$(filter-out %_note.S %_header.S, \
+	$(wildcard guests/lib/*.[cS])))
+GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
+GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
+	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
+	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom
+
+guests: $(GUESTS)
+
+$(B)/guests/%.c.o: guests/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(GUEST_CFLAGS) -c -o $@ $<
+$(B)/guests/%.S.o: guests/%.S
+	@mkdir -p $(@D)
+	@$(CC) $(GUEST_CFLAGS) -c -o $@ $<
+$(B)/guests/lib/multiboot_raw.o: guests/lib/multiboot_header.S
+	@mkdir -p $(@D)
+	@$(CC) $(GUEST_CFLAGS) -DMB_RAW -c -o $@ $<
+$(B)/guests/%.elf: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/pvh_note.S.o guests/lib/guest.ld
+	@$(GUEST_LD) -o $@ $(filter %.o,$^)
+# No note: entered in 64-bit mode at its ELF entry.
+$(B)/guests/%-elf64.elf: $(B)/guests/%.c.o $(GUEST_LIB) guests/lib/guest.ld
+	@$(GUEST_LD) -Wl,-e,start64 -o $@ $(filter %.o,$^)
+# Multiboot kernels are 32-bit ELF files (or flat ones), whatever they run.
+$(B)/guests/%-mb.elf: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_header.S.o guests/lib/guest.ld
+	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
+	@objcopy -O elf32-i386 $@.64 $@ && rm $@.64
+$(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_raw.o guests/lib/guest.ld
+	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
+	@objcopy -O binary $@.64 $@ && rm $@.64
+# The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
+$(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
+	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
+$(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
+	@objcopy -O binary $< $@
+# --- end of bare-metal guests ---
+
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin clean
+.PHONY: all unit unit-bin guests clean

@@ -81,7 +81,8 @@ static int set_m(struct config *cfg, const char *arg, struct err *e)
 	if (!rc)
 		rc = parse_size(size, 1 << 20, &cfg->ram_size, e);
 	if (!rc && cfg->ram_size < (1 << 20)) {
-		rc = err_set(e, ERR_USAGE, EINVAL, "%s is less than the 1 MiB that a guest needs", size);
+		rc = err_set(e, ERR_USAGE, EINVAL, "%s is less than the 1 MiB that a guest needs",
+			     size);
 		err_hint(e, "a bare number counts MiB: -m 256 is 256 MiB");
 	}
 	if (!rc && cfg->ram_size > RAM_MAX)
@@ -101,7 +102,8 @@ static int smp_count(struct opts *o, const char *key, uint64_t def, uint64_t *ou
 		return 0;
 	rc = parse_u64(val, out, e);
 	if (!rc && (*out < 1 || *out > SMP_MAX))
-		rc = err_set(e, ERR_USAGE, ERANGE, "%s=%s is not between 1 and %d", key, val, SMP_MAX);
+		rc = err_set(e, ERR_USAGE, ERANGE, "%s=%s is not between 1 and %d", key, val,
+			     SMP_MAX);
 	return rc;
 }
 
@@ -122,13 +124,14 @@ static int set_smp(struct config *cfg, const char *arg, struct err *e)
 	rc = rc ? rc : opts_check_used(&o, known, 5, e);
 	if (!rc && (cpus > SMP_MAX || max != cpus))
 		rc = err_set(e, ERR_USAGE, EINVAL,
-			     max != cpus ? "maxcpus=%llu: CPUs cannot be added while the guest runs" :
-					   "%llu CPUs are more than 255",
+			     max != cpus ? "maxcpus=%llu: CPUs cannot be added while the guest runs"
+					 : "%llu CPUs are more than 255",
 			     (unsigned long long)(max != cpus ? max : cpus));
 	if (!rc && sockets * cores * threads != 1 && sockets * cores * threads != cpus)
 		rc = err_set(e, ERR_USAGE, EINVAL,
 			     "sockets * cores * threads is %llu, but cpus is %llu",
-			     (unsigned long long)(sockets * cores * threads), (unsigned long long)cpus);
+			     (unsigned long long)(sockets * cores * threads),
+			     (unsigned long long)cpus);
 	cfg->n_cpus = (unsigned)cpus;
 	opts_free(&o);
 	return rc;
@@ -153,7 +156,8 @@ static int set_machine(struct config *cfg, const char *arg, struct err *e)
 
 	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
 		puts("Machines:\n"
-		     "  pc       PC with serial ports, RTC, keyboard controller and ACPI; boots -kernel (default)\n"
+		     "  pc       PC with serial ports, RTC, keyboard controller and ACPI; boots "
+		     "-kernel (default)\n"
 		     "Properties of -machine (\"-machine pc,NAME=VALUE\"):");
 		props_help(machine_props, stdout);
 		return CMDLINE_DONE;
@@ -235,9 +239,9 @@ static int set_uuid(struct config *cfg, const char *arg, struct err *e)
 	unsigned n = 0;
 
 	for (const char *p = arg; *p && n <= 32; p++) {
-		int digit = isdigit((unsigned char)*p)	? *p - '0' :
-			    isxdigit((unsigned char)*p) ? tolower((unsigned char)*p) - 'a' + 10 :
-							  -1;
+		int digit = isdigit((unsigned char)*p)    ? *p - '0'
+			    : isxdigit((unsigned char)*p) ? tolower((unsigned char)*p) - 'a' + 10
+							  : -1;
 
 		if (*p == '-' && (p - arg == 8 || p - arg == 13 || p - arg == 18 || p - arg == 23))
 			continue;
@@ -352,22 +356,22 @@ static int print_options_md(struct config *cfg, const char *arg, struct err *e)
 	return CMDLINE_DONE;
 }
 
-#define STORE(fn, field)                                                                       \
-	static int fn(struct config *cfg, const char *arg, struct err *e)                      \
-	{                                                                                      \
-		cfg->field = arg;                                                              \
-		return 0;                                                                      \
+#define STORE(fn, field)                                                                           \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		cfg->field = arg;                                                                  \
+		return 0;                                                                          \
 	}
-#define FLAG(fn, field)                                                                        \
-	static int fn(struct config *cfg, const char *arg, struct err *e)                      \
-	{                                                                                      \
-		cfg->field = true;                                                             \
-		return 0;                                                                      \
+#define FLAG(fn, field)                                                                            \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		cfg->field = true;                                                                 \
+		return 0;                                                                          \
 	}
-#define APPEND(fn, field)                                                                      \
-	static int fn(struct config *cfg, const char *arg, struct err *e)                      \
-	{                                                                                      \
-		return list_add(&cfg->field, arg, e);                                          \
+#define APPEND(fn, field)                                                                          \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		return list_add(&cfg->field, arg, e);                                              \
 	}
 
 STORE(set_kernel, kernel)
@@ -460,8 +464,10 @@ void cmdline_help(bool markdown)
 		putchar('\n');
 	}
 	if (!markdown)
-		puts("\nExit status: 0 when the guest powered off or was stopped, (value << 1) | 1 from\n"
-		     "isa-debug-exit, 64 usage, 66 unusable file, 69 no KVM, 71 host error, 80 guest died.");
+		puts("\nExit status: 0 when the guest powered off or was stopped, (value << 1) | 1 "
+		     "from\n"
+		     "isa-debug-exit, 64 usage, 66 unusable file, 69 no KVM, 71 host error, 80 "
+		     "guest died.");
 }
 
 static int unknown_option(const char *arg, struct err *e)
