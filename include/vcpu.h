@@ -98,6 +98,9 @@ struct page_walk {
 /* gva is a linear address: segment base added. 0, or -EFAULT with w->stop; w->levels says how far. */
 int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva,
 		    struct page_walk *w);
+/* Any thread: as many of len bytes at gva as are mapped to RAM, counted from the first. */
+size_t guest_read_gva(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva, void *buf,
+		      size_t len);
 /*
  * [vcpu] By linear address, page by page; rights are not looked at. -EFAULT
  * when a page is not mapped to RAM (nothing partial is promised), or read-only
@@ -130,5 +133,7 @@ void vcpu_setup_kick_signal(void);
 
 /* "IO", "MMIO", "HLT", "INTERNAL_ERROR" ...; never NULL. */
 const char *kvm_exit_name(uint32_t reason);
+/* The same for people: "port I/O", "triple fault" ...; never NULL. */
+const char *kvm_exit_words(uint32_t reason);
 
 #endif

@@ -56,6 +56,7 @@ struct vm {
 	struct kvm_cpuid2 *cpuid; /* what vCPUs get, before their topology */
 	unsigned run_size; /* bytes of struct kvm_run and what follows */
 	uint64_t rsdp;
+	uint64_t started_ns; /* CLOCK_MONOTONIC at vm_start; 0 before */
 };
 
 /* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction. */

@@ -186,6 +186,14 @@ int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva
 	return 0;
 }
 
+/* How many of len bytes at gva lie in its 4 KiB page. */
+static size_t to_page_end(uint64_t gva, size_t len)
+{
+	size_t room = 4096 - (gva & 4095);
+
+	return room < len ? room : len;
+}
+
 static bool readonly(const struct gmem *mem, uint64_t gpa)
 {
 	for (unsigned i = 0; i < mem->n; i++) {
@@ -230,54 +238,60 @@ static bool mark_written(const struct vm *vm, const struct kvm_sregs *s, const s
 	return true;
 }
 
-/* No sane guest changes an entry this often during one access. */
-#define MAX_RACES 1000
-
-/* Copies between buf and the guest's linear addresses, one 4 KiB page at a time. */
-static int copy_gva(struct vm *vm, const struct kvm_sregs *s, uint64_t gva, uint8_t *buf,
-		    size_t len, bool write)
+size_t guest_read_gva(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva, void *buf,
+		      size_t len)
 {
-	unsigned races = 0;
+	size_t done = 0;
 
-	while (len) {
-		size_t n = 4096 - (gva & 4095);
+	while (done < len) {
+		size_t n = to_page_end(gva + done, len - done);
 		struct page_walk w;
-		void *host;
+		const void *host;
 
-		if (n > len)
-			n = len;
-		if (guest_page_walk(vm, s, gva, &w) < 0)
-			return -EFAULT;
+		if (guest_page_walk(vm, s, gva + done, &w) < 0)
+			break;
 		host = gmem_ptr(&vm->m.mem, w.gpa, n);
 		if (!host)
-			return -EFAULT;
-		if (write) {
-			if (readonly(&vm->m.mem, w.gpa))
-				return -EFAULT;
-			/* Another vCPU changed this very entry: walk again, by the new one. */
-			if (!mark_written(vm, s, &w)) {
-				if (++races > MAX_RACES)
-					return -EFAULT;
-				continue;
-			}
-			memcpy(host, buf, n);
-		} else {
-			memcpy(buf, host, n);
-		}
-		buf += n;
-		gva += n;
-		len -= n;
+			break;
+		memcpy((uint8_t *)buf + done, host, n);
+		done += n;
 	}
-	return 0;
+	return done;
 }
 
 int vcpu_read_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, void *buf, size_t len)
 {
-	return copy_gva(v->vm, s, gva, buf, len, false);
+	return guest_read_gva(v->vm, s, gva, buf, len) == len ? 0 : -EFAULT;
 }
+
+/* No sane guest changes an entry this often during one access. */
+#define MAX_RACES 1000
 
 int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, const void *buf,
 		   size_t len)
 {
-	return copy_gva(v->vm, s, gva, (uint8_t *)(uintptr_t)buf, len, true);
+	const struct gmem *mem = &v->vm->m.mem;
+	unsigned races = 0;
+	size_t done = 0;
+
+	while (done < len) {
+		size_t n = to_page_end(gva + done, len - done);
+		struct page_walk w;
+		void *host;
+
+		if (guest_page_walk(v->vm, s, gva + done, &w) < 0)
+			return -EFAULT;
+		host = gmem_ptr(mem, w.gpa, n);
+		if (!host || readonly(mem, w.gpa))
+			return -EFAULT;
+		/* Another vCPU changed this very entry: walk again, by the new one. */
+		if (!mark_written(v->vm, s, &w)) {
+			if (++races > MAX_RACES)
+				return -EFAULT;
+			continue;
+		}
+		memcpy(host, (const uint8_t *)buf + done, n);
+		done += n;
+	}
+	return 0;
 }
