@@ -46,6 +46,7 @@ static json_t *system_powerdown(struct mon *m, const json_t *args, struct err *e
 
 static json_t *quit(struct mon *m, const json_t *args, struct err *e)
 {
+	mon_tell_end(m->vm);
 	vm_quit(m->vm, 0);
 	return mon_empty();
 }
@@ -506,17 +507,13 @@ static json_t *device_list_properties(struct mon *m, const json_t *args, struct 
 {
 	const char *name = mon_str(args, "typename");
 	const struct dev_class *cls = dev_class_find(name);
-	const char *names[128];
-	size_t n = 0;
 	json_t *list;
 
 	if (!cls) {
-		for (size_t i = 0; dev_classes[i] && n < 128; i++)
-			names[n++] = dev_classes[i]->name;
-		err_set(e, ERR_USAGE, ENODEV, "Device '%s' not found", name);
-		name = suggest(name, names, n);
-		if (name)
-			err_hint(e, "did you mean '%s'?", name);
+		dev_unknown(name, e);
+		/* As clients know it: class DeviceNotFound and this text. */
+		e->code = ENODEV;
+		snprintf(e->msg, sizeof(e->msg), "Device '%s' not found", name);
 		return NULL;
 	}
 	list = json_array();
