@@ -210,8 +210,8 @@ static void print_cpus(FILE *f, const struct mon *m, const json_t *r)
 	size_t i;
 
 	json_array_foreach(r, i, cpu)
-		fprintf(f, "CPU #%" PRId64 ": thread_id=%" PRId64 "\n",
-			mon_int(cpu, "cpu-index", 0), mon_int(cpu, "thread-id", 0));
+		fprintf(f, "%c CPU #%zu: thread_id=%" PRId64 "\n", i == m->cpu ? '*' : ' ', i,
+			mon_int(cpu, "thread-id", 0));
 }
 
 static json_t *set_cpu(struct mon *m, const json_t *args, struct err *e)

@@ -158,8 +158,8 @@ struct expr {
 
 static int expr_error(struct expr *x, const char *what)
 {
-	return err_set(x->e, ERR_USAGE, EINVAL, "expression '%s': %s at '%s'", x->text, what,
-		       *x->p ? x->p : "the end");
+	return err_set(x->e, ERR_USAGE, EINVAL, "expression '%.80s': %s%s%.40s%s", x->text, what,
+		       *x->p ? " at '" : " at its end", x->p, *x->p ? "'" : "");
 }
 
 static void expr_blanks(struct expr *x)
