@@ -21,7 +21,6 @@
 
 #define X_BYTES_MAX (64u << 10) /* shown by one command */
 #define X_INSNS_MAX 4096u
-#define INSN_MAX 15u
 #define SAVE_CHUNK (1u << 20)
 #define PAGE 4096u
 
