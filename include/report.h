@@ -39,7 +39,7 @@ struct cpu_snapshot {
 	struct kvm_run exit; /* a copy */
 };
 
-#define X86_INSN_MAX 15 /* bytes of an x86 instruction, at most */
+#define INSN_MAX 15 /* bytes of an x86 instruction, at most */
 
 /* What follows from a snapshot and the guest's memory. */
 struct cpu_facts {
@@ -49,7 +49,7 @@ struct cpu_facts {
 	uint64_t pc, sp; /* linear */
 	struct page_walk pc_walk;
 	bool pc_ram; /* pc is mapped, and to RAM */
-	uint8_t code[4 * X86_INSN_MAX];
+	uint8_t code[4 * INSN_MAX];
 	size_t code_len; /* bytes at pc that can be read */
 	size_t insn_len; /* of the first instruction, 0 when it is not one */
 	char insn[160]; /* it, or in brackets why it cannot be shown */

@@ -540,15 +540,19 @@ START_TEST(garbage)
 	for (size_t i = 0; i < RAM / 8; i++)
 		ram[i] = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ (uint64_t)rand();
 	vm.n_cpus = 2;
-	for (unsigned n = 0; n < 3000; n++) {
+	for (unsigned n = 0; n < 1000; n++) {
 		uint8_t *p = (uint8_t *)&c;
 
 		for (size_t i = 0; i < sizeof(c); i++)
 			p[i] = (uint8_t)(rand() >> 7);
-		for (size_t i = 0; i < sizeof(cpu[0].ring); i++) {
-			((uint8_t *)cpu[0].ring)[i] = (uint8_t)(rand() >> 7);
-			((uint8_t *)cpu[1].ring)[i] = (uint8_t)(rand() >> 7);
-		}
+		for (unsigned i = 0; i < EXIT_RING; i++)
+			cpu[0].ring[i] = cpu[1].ring[i] = (struct exit_record){
+				.reason = (uint32_t)rand() % (n & 1 ? 45 : ~0u),
+				.size = (uint16_t)rand(),
+				.write = rand() & 1,
+				.addr = (uint64_t)rand() << 20,
+				.val = (uint64_t)rand(),
+			};
 		cpu[0].ring_pos = (unsigned)rand();
 		c.have_regs = true;
 		c.have_events = n & 1;
