@@ -13,8 +13,9 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 WERROR ?=
 
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
-	-Wformat=2 -Wundef
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
+	$(if $(findstring clang,$(CC)),-Wno-unknown-warning-option) -Wno-unused-parameter -Wno-missing-field-initializers \
+	-Wno-format-truncation
 ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-protector-strong \
 	-fno-strict-aliasing -pthread -DPOSADA_VERSION='"$(VERSION)"' -D_GNU_SOURCE -MMD -MP \
 	$(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
@@ -107,9 +108,78 @@ $(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
 	@objcopy -O binary $< $@
 # --- end of bare-metal guests ---
 
+# --- fuzz targets: tests/fuzz/fuzz_NAME.c, built by clang with its own objects ---
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libposada.a
+	@mkdir -p $(B)/corpus-$(*F:fuzz_%=%)
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(B)/libposada.a $(LIBS)
+fuzz-objects: $(FUZZ)
+fuzz-bin:
+	@$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SAN=address,undefined,fuzzer-no-link fuzz-objects
+
+# --- for people ------------------------------------------------------------------
+deps:
+	@scripts/deps build guest
+run:
+	@scripts/deps build guest
+	@$(MAKE) --no-print-directory Q=1 all
+	@scripts/run-guest $(RUNFLAGS)
+
+# What "make check" runs: see tests/run. Set by .ci/run.
+SUITES ?= deps unit fuzz boot
+check:
+	@scripts/deps build guest test
+	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
+	@$(if $(filter fuzz,$(SUITES)),$(MAKE) --no-print-directory Q=1 fuzz-bin)
+	@$(if $(filter san,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/san SAN=address,undefined unit-bin)
+	@tests/run $(SUITES)
+check-deps:
+	@scripts/check-deps
+# Debian's own kernel under the assist: minutes where KVM is software.
+check-stock:
+	@scripts/deps build guest
+	@$(MAKE) --no-print-directory Q=1 all
+	@tests/boot/stock
+bench:
+	@scripts/deps build guest test
+	@$(MAKE) --no-print-directory Q=1 all guests
+	@tests/bench/run
+# Longer than a test run may take.
+fuzz-long: fuzz-bin
+	@FUZZ_RUNS=-1 FUZZ_SECONDS=600 tests/run fuzz
+tidy:
+	@scripts/deps build lint
+	@clang-tidy --quiet $(SRC) -- -std=gnu11 -Iinclude -I$(B)/firmware -D_GNU_SOURCE -DPOSADA_VERSION='"x"'
+	@cppcheck --quiet --enable=warning,portability --inline-suppr -Iinclude --std=c11 src hw
+format:
+	@scripts/deps lint
+	@clang-format -i --style=file $(shell git ls-files '*.c' '*.h')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(B)/posada $(DESTDIR)$(PREFIX)/bin/posada
+	ln -sf posada $(DESTDIR)$(PREFIX)/bin/kvm
+	install -m 644 docs/posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/posada.1
+	ln -sf posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/kvm.1
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/posada bin/kvm share/man/man1/posada.1 share/man/man1/kvm.1)
+
+help:
+	@echo "make               build/posada and build/kvm"
+	@echo "make run           install what is missing, build, boot a Linux guest to a shell"
+	@echo "make check         install what is missing, build, run every test"
+	@echo "make deps          only install what building and the guest need"
+	@echo "make unit          unit tests            make check-deps   include rules"
+	@echo "make check-stock   boot Debian's own kernel (minutes on a software KVM)"
+	@echo "make bench         side by side with QEMU"
+	@echo "make fuzz-long     fuzz each target for 10 minutes"
+	@echo "make tidy, format  clang-tidy and cppcheck, clang-format"
+	@echo "make install       PREFIX=$(PREFIX), DESTDIR="
+
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin guests clean
+.PHONY: all unit unit-bin guests fuzz-objects fuzz-bin deps run check check-deps check-stock bench \
+	fuzz-long tidy format install uninstall help clean

@@ -5,6 +5,19 @@
  *
  * Called on the main thread before any vCPU runs, and again at each reset.
  * Knows nothing of KVM: it writes through struct gmem and returns a boot_entry.
+ *
+ * Formats, recognised by content in this order:
+ *   Linux bzImage       its compressed vmlinux is unpacked here, on the host, and entered at
+ *                       its startup_64 by the 64-bit boot protocol (RSI = boot_params)
+ *   Multiboot 1         header in the first 8 KiB; ELF, or the header's address fields
+ *   ELF with PVH note   entered in 32-bit mode, EBX = hvm_start_info
+ *   ELF, 64-bit         entered at e_entry in 64-bit mode with RSI = boot_params, which has the
+ *                       memory map, the command line, the ramdisk and the RSDP's address
+ *   any of these, compressed as a whole
+ *
+ * Memory: only what the kernel's file fills is written. The rest of its segments (bss) must read
+ * as zeros: RAM that was never written has them, so boot_load clears bss only when
+ * boot_request.ram_is_zero is false. A reset sets it to false, unless RAM was emptied first.
  */
 #ifndef POSADA_BOOT_H
 #define POSADA_BOOT_H
@@ -17,14 +30,15 @@ struct err;
 struct gmem;
 
 /* Where things lie below 1 MiB; everything is usable RAM in the e820 map unless said. */
-#define BOOT_GDT_ADDR 0x500ull        /* 4 descriptors and padding */
-#define BOOT_INFO_ADDR 0x1000ull      /* boot_params, hvm_start_info or multiboot_info, with its lists */
+#define BOOT_GDT_ADDR 0x500ull /* 4 descriptors and padding */
+#define BOOT_INFO_ADDR 0x1000ull /* boot_params, hvm_start_info or multiboot_info, with its lists  \
+				  */
 #define BOOT_STACK_TOP 0x8000ull
-#define BOOT_PAGE_TABLES 0x9000ull    /* 6 pages: identity map of the first 4 GiB by 2 MiB pages */
-#define BOOT_CMDLINE_ADDR 0x20000ull  /* up to BOOT_CMDLINE_MAX bytes with the NUL */
+#define BOOT_PAGE_TABLES 0x9000ull /* 6 pages: identity map of the first 4 GiB by 2 MiB pages */
+#define BOOT_CMDLINE_ADDR 0x20000ull /* up to BOOT_CMDLINE_MAX bytes with the NUL */
 #define BOOT_CMDLINE_MAX 0x10000ull
-#define BOOT_EBDA_ADDR 0x9fc00ull     /* reserved in e820 from here to 1 MiB */
-#define BOOT_ACPI_ADDR 0xe0000ull     /* RSDP first, then the tables, up to 0x100000 */
+#define BOOT_EBDA_ADDR 0x9fc00ull /* reserved in e820 from here to 1 MiB */
+#define BOOT_ACPI_ADDR 0xe0000ull /* RSDP first, then the tables, up to 0x100000 */
 #define BOOT_KERNEL_MIN 0x100000ull
 
 enum e820_type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3, E820_NVS = 4 };
@@ -42,8 +56,9 @@ struct boot_request {
 	const char *append; /* or NULL */
 	const char *linux_extra; /* parameters added for a Linux kernel only, or NULL */
 	struct gmem *mem;
+	bool ram_is_zero; /* no byte of RAM was ever written, apart from ACPI tables: see above */
 	uint64_t rsdp; /* guest address of the ACPI RSDP, 0 for none */
-	struct e820_entry e820[E820_MAX];
+	struct e820_entry e820[E820_MAX]; /* ascending; kernels are put into RAM entries only */
 	unsigned n_e820;
 };
 
@@ -64,7 +79,15 @@ struct boot_entry {
 /* The e820 map of a machine with mem and no firmware. Returns the number of entries. */
 unsigned boot_e820(const struct gmem *mem, struct e820_entry *e);
 
+/*
+ * Errors: ERR_INPUT for a file that is missing, not a kernel, damaged or does not fit,
+ * ERR_USAGE for a command line that is too long, ERR_HOST when the host refused memory.
+ */
 int boot_load(const struct boot_request *rq, struct boot_entry *out, struct err *e);
+
+/* The same for a kernel that is in host memory; rq->kernel is its name in messages. */
+int boot_load_image(const struct boot_request *rq, const void *image, size_t len,
+		    struct boot_entry *out, struct err *e);
 
 /* --- decompression on the host (src/boot/decompress.c) --- */
 
@@ -82,11 +105,13 @@ enum compression {
 enum compression compression_detect(const uint8_t *p, size_t len);
 const char *compression_name(enum compression c);
 /*
- * Decompresses in[0..in_len) to *out (malloc'd or mmap'd; free by
- * decompress_free). At most max bytes: more is -E2BIG. size_hint 0 when unknown.
+ * Decompresses in[0..in_len) to *out (free by decompress_free). What follows the compressed
+ * stream is ignored. Address space for max bytes (at most 3 GiB) is reserved, so that output needs
+ * no copying; memory is taken only for what comes out. -E2BIG: more than max came out. -EINVAL:
+ * damaged or cut short. -ENOMEM. The message names the compression, not the file.
  */
-int decompress(enum compression c, const uint8_t *in, size_t in_len, size_t size_hint, size_t max,
-	       uint8_t **out, size_t *out_len, struct err *e);
+int decompress(enum compression c, const uint8_t *in, size_t in_len, size_t max, uint8_t **out,
+	       size_t *out_len, struct err *e);
 void decompress_free(uint8_t *p, size_t len);
 
 #endif

@@ -81,6 +81,12 @@ static inline bool bus_mapped(const struct io_region *r)
 bool bus_read(struct bus *b, uint64_t addr, void *buf, unsigned size);
 bool bus_write(struct bus *b, uint64_t addr, const void *buf, unsigned size);
 
+/*
+ * Waits until no thread is inside a handler it found before this call: after
+ * bus_unmap and bus_sync a region's device may be freed. Not from inside a handler.
+ */
+void bus_sync(void);
+
 /* The region that answers at addr, or NULL. For reports; same rules as bus_read. */
 const struct io_region *bus_find(struct bus *b, uint64_t addr);
 
@@ -91,7 +97,8 @@ void bus_each(struct bus *b, void (*fn)(void *ctx, const struct io_region *r), v
  * Makes writes of `size` bytes (0: any) at off of a mapped region signal
  * eventfd instead of calling the handler; `match` is the value, or
  * BUS_DOORBELL_ANY. 0, or -errno when the host has no such doorbell: the
- * handler then goes on being called.
+ * handler then goes on being called. A doorbell rests while another region
+ * covers its address, and goes when its region is unmapped.
  */
 int bus_doorbell(struct io_region *r, uint64_t off, unsigned size, int64_t match, int eventfd);
 void bus_doorbell_remove(struct io_region *r, uint64_t off, unsigned size, int64_t match,

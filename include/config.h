@@ -33,8 +33,8 @@ struct machine_opts {
 struct config {
 	uint64_t ram_size;
 	unsigned n_cpus;
-	const char *cpu;     /* "host,+x,-y,z=off" or NULL */
-	const char *machine; /* "pc" */
+	const char *cpu; /* "host,+x,-y,z=off" or NULL; see cpuid_parse */
+	int machine;     /* index into machine_names */
 	struct machine_opts machine_opts;
 	struct accel_opts accel;
 	const char *kernel, *initrd, *append;
@@ -46,13 +46,17 @@ struct config {
 	uint8_t uuid[16];
 	bool have_uuid;
 	struct rtc_base rtc;
-	bool no_reboot, no_shutdown, start_paused;
+	bool no_reboot, no_shutdown, start_paused, nodefaults;
 };
 
 #define SMP_MAX 255
 #define RAM_DEFAULT (128ull << 20)
+#define RAM_MAX (4ull << 40)
 
 enum cmdline_result { CMDLINE_RUN = 0, CMDLINE_DONE = 1 /* help or version was printed */ };
+
+/* NULL-ended. */
+extern const char *const machine_names[];
 
 /* CMDLINE_RUN, CMDLINE_DONE or -errno. */
 int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e);

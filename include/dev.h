@@ -51,5 +51,7 @@ extern const struct dev_class *const dev_classes[];
 
 /* By name or alias; NULL when unknown. */
 const struct dev_class *dev_class_find(const char *name);
+/* -EINVAL with the nearest device's name. */
+int dev_unknown(const char *name, struct err *e);
 
 #endif

@@ -3,8 +3,9 @@
  * An event loop on epoll: file descriptors, timers, and work posted by other
  * threads. One thread runs it. Callbacks run on that thread with no lock held.
  *
- * Unless said otherwise a function is for the loop's own thread (or for any
- * thread before loop_run).
+ * Unless said otherwise a function is for the loop's own thread: the one in
+ * loop_run, and before the first and after the last loop_run the one that
+ * created it or ran it last.
  */
 #ifndef POSADA_LOOP_H
 #define POSADA_LOOP_H
@@ -16,14 +17,22 @@ struct err;
 struct loop;
 
 int loop_create(struct loop **out, struct err *e);
+/* Fds and timers must be out by now. Work posted after loop_run returned is dropped, not run. */
 void loop_destroy(struct loop *l);
 
-/* Runs callbacks until loop_quit. */
+/*
+ * Runs callbacks until loop_quit, then all that has been posted, and returns.
+ * A loop_quit before loop_run makes it return at once; it can be run again.
+ */
 void loop_run(struct loop *l);
 void loop_quit(struct loop *l); /* any thread */
-bool loop_is_current(const struct loop *l); /* any thread: am I the one in loop_run? */
+bool loop_is_current(const struct loop *l); /* any thread: am I the loop's own? */
 
-/* --- file descriptors. The struct is the caller's and must outlive loop_fd_del. --- */
+/*
+ * --- file descriptors. The struct is the caller's and must outlive
+ * loop_fd_del, which comes before close(). After loop_fd_del or loop_fd_mod no
+ * stale event is delivered, not even one that the kernel has reported already.
+ */
 struct loop_fd {
 	int fd;
 	void (*cb)(void *ctx, uint32_t epoll_events);
@@ -35,7 +44,7 @@ struct loop_fd {
 /* 0 or -errno (-EPERM: a regular file, which epoll does not take). */
 int loop_fd_add(struct loop *l, struct loop_fd *f, int fd, uint32_t events,
 		void (*cb)(void *ctx, uint32_t epoll_events), void *ctx);
-int loop_fd_mod(struct loop_fd *f, uint32_t events);
+int loop_fd_mod(struct loop_fd *f, uint32_t events); /* 0: out of the set, until the next mod */
 void loop_fd_del(struct loop_fd *f); /* also inside any callback; idempotent */
 
 /* --- timers on CLOCK_MONOTONIC, nanoseconds. set/cancel: any thread. --- */
@@ -44,7 +53,7 @@ struct loop_timer {
 	void (*cb)(void *ctx);
 	void *ctx;
 	uint64_t deadline; /* 0 = not armed */
-	unsigned heap_pos;
+	struct loop_timer *next, **link; /* the loop's list, by deadline */
 };
 
 uint64_t loop_now_ns(void);
@@ -56,7 +65,12 @@ void loop_timer_cancel(struct loop_timer *t);
 /* --- from any thread --- */
 /* Runs fn(ctx) on the loop soon, in the order posted. */
 void loop_post(struct loop *l, void (*fn)(void *ctx), void *ctx);
-/* The same, and waits until it has run. On the loop's thread runs it at once. No lock held. */
+/*
+ * The same, and waits until it has run. On the loop's own thread, runs it at
+ * once. After loop_run has returned, runs it on the calling thread, one such
+ * call at a time: so a thread that the loop's owner is about to join never
+ * waits for a loop that nobody runs. Call it with no lock held.
+ */
 void loop_call(struct loop *l, void (*fn)(void *ctx), void *ctx);
 
 #endif

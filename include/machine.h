@@ -45,6 +45,7 @@ struct machine {
 	struct gmem mem;
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
+	unsigned serial_mask; /* bit n: COM(n+1) exists; set by isa-serial, read by the ACPI tables */
 	struct loop *loop;
 	struct chardev_set *chardevs;
 	struct rtc_base rtc;
@@ -67,6 +68,10 @@ int machine_add_device(struct machine *m, const struct dev_class *cls, struct op
 int machine_add_device_arg(struct machine *m, const char *arg, struct err *e);
 void machine_reset_devices(struct machine *m);
 void machine_remove_devices(struct machine *m);
+/* The boards (hw/machine_*.c): make what is always there and what cfg asks for. */
+struct config;
+int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e);
+
 /* By id; NULL when there is none. */
 struct dev *machine_find_device(struct machine *m, const char *id);
 

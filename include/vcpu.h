@@ -44,8 +44,9 @@ struct vcpu {
 	_Atomic uint64_t exits[64]; /* count by exit reason */
 	struct exit_record ring[EXIT_RING];
 	unsigned ring_pos; /* total number written */
-	_Atomic uint64_t quiesce; /* see bus.c */
-	bool dead;                 /* a report has been made; never runs again until reset */
+	bool dead;  /* under vm->lock: a report has been made; does not run again until reset */
+	bool synced; /* run->s.regs holds the registers (KVM_CAP_SYNC_REGS) */
+	struct vcpu_init *init; /* power-on state, for resets */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
 };
 
@@ -70,11 +71,16 @@ int vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t val);
 int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *d);
 int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s);
 
-/*
- * [vcpu] Guest page walk in software by CR0/CR4/EFER and CR3 (no ioctl when
- * sregs is given). Fills one line a level for reports when walk is not NULL.
- * 0 and *gpa, or -EFAULT with *level where it stopped.
- */
+/* Where a page walk ended. */
+enum walk_stop {
+	WALK_DONE,          /* the address is mapped (to RAM or not: gmem_ptr knows) */
+	WALK_NOT_PRESENT,   /* the last entry read has P=0 */
+	WALK_RESERVED,      /* the last entry read has reserved bits set */
+	WALK_NO_RAM,        /* the table that holds the last entry is not in RAM */
+	WALK_NOT_CANONICAL, /* no table looked at: bits 63.. are no sign extension */
+};
+
+/* A guest page walk in software by CR0/CR4/EFER and CR3: no ioctl. Any thread. */
 struct page_walk {
 	unsigned levels; /* entries used below: 0 when paging is off */
 	struct {
@@ -82,14 +88,25 @@ struct page_walk {
 		uint64_t entry_gpa;
 		uint64_t entry;
 	} e[5];
-	uint64_t gpa; /* result */
-	uint64_t page_size;
-	bool present;
+	enum walk_stop stop;
+	uint64_t bad_bits; /* WALK_RESERVED: which */
+	bool present;      /* WALK_DONE; then also: */
+	uint64_t gpa;
+	uint64_t page_size; /* 0 when paging is off */
 	bool user, writable, nx; /* combined rights */
 };
+/* gva is a linear address: segment base added. 0, or -EFAULT with w->stop; w->levels says how far. */
 int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva,
 		    struct page_walk *w);
-/* [vcpu] By linear address, page by page; -EFAULT when not mapped (nothing partial is promised). */
+/* Any thread: as many of len bytes at gva as are mapped to RAM, counted from the first. */
+size_t guest_read_gva(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva, void *buf,
+		      size_t len);
+/*
+ * [vcpu] By linear address, page by page; rights are not looked at. -EFAULT
+ * when a page is not mapped to RAM (nothing partial is promised), or read-only
+ * for the guest when writing. Writing sets accessed and dirty bits, as a
+ * processor does. s: as just read, never NULL.
+ */
 int vcpu_read_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, void *buf, size_t len);
 int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, const void *buf,
 		   size_t len);
@@ -99,7 +116,24 @@ void vcpu_kick(struct vcpu *v);
 /* Main loop: runs fn on the vCPU's thread outside KVM_RUN, and waits. Runs it here when no thread runs. */
 void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx);
 
+/* The vCPU whose thread this is, or NULL. */
+struct vcpu *vcpu_self(void);
+
+/* --- life, for vm.c; main thread --- */
+struct boot_entry;
+struct kvm_cpuid2;
+int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *e);
+void vcpu_destroy(struct vcpu *v); /* its thread has ended */
+/* Power-on state, then entry for the first CPU (NULL for the others, which wait for SIPI). [vcpu] */
+int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e);
+int vcpu_set_cpuid(struct vcpu *v, struct kvm_cpuid2 *c, struct err *e);
+int vcpu_start(struct vcpu *v, struct err *e);
+/* Once a process: the signal that kicks. */
+void vcpu_setup_kick_signal(void);
+
 /* "IO", "MMIO", "HLT", "INTERNAL_ERROR" ...; never NULL. */
 const char *kvm_exit_name(uint32_t reason);
+/* The same for people: "port I/O", "triple fault" ...; never NULL. */
+const char *kvm_exit_words(uint32_t reason);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "machine.h"
 
@@ -52,8 +53,33 @@ struct vm {
 	bool pause; /* under lock */
 	_Atomic bool report_made;
 	struct vm_listener *listeners;
-	struct kvm_irq_routing *routes; /* kvm_irq.c */
+	struct kvm_irq_state *irq_state; /* kvm_irq.c */
+	struct kvm_cpuid2 *cpuid; /* what vCPUs get, before their topology */
+	unsigned run_size; /* bytes of struct kvm_run and what follows */
+	uint64_t rsdp;
+	uint64_t started_ns; /* CLOCK_MONOTONIC at vm_start; 0 before */
 };
+
+/* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction. */
+int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
+	      struct chardev_set *chardevs, struct err *e);
+/* Starts the vCPU threads (parked when cfg->start_paused). */
+int vm_start(struct vm *vm, struct err *e);
+/* Stops and joins the vCPU threads, frees all. Accepts a half-made VM. */
+void vm_destroy(struct vm *vm);
+
+/* --- KVM's side (kvm_vm.c, kvm_irq.c) --- */
+int kvm_vm_create(struct vm *vm, struct err *e);
+void kvm_vm_destroy(struct vm *vm);
+int kvm_irq_create(struct vm *vm, struct err *e);
+/* PIC, IOAPIC and PIT to power-on state. */
+void kvm_irq_reset(struct vm *vm);
+struct kvm_cpuid2;
+/* What the host's KVM offers, malloc'd; *out is the caller's. */
+int kvm_supported_cpuid(struct vm *vm, struct kvm_cpuid2 **out, struct err *e);
+/* "-accel help": whether this host has a KVM, and of which kind. */
+void kvm_describe_host(FILE *f);
+extern const struct bus_doorbell_ops kvm_doorbell_ops;
 
 static inline struct vm *vm_of(struct machine *m)
 {

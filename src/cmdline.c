@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line: one table of options, which parses, prints -help and feeds
+ * the README. No I/O beyond printing help (-accel help asks /dev/kvm). Main thread.
+ *
+ * Options take one dash or two, and their names and values follow `kvm` and
+ * `qemu-kvm`, since people know those by heart.
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "chardev.h"
+#include "cpuid.h"
+#include "dev.h"
+#include "err.h"
+#include "opts.h"
+#include "props.h"
+#include "vm.h"
+
+const char *const machine_names[] = { "pc", NULL };
+
+static const char *const memory_kinds[] = {
+	[GMEM_ANON] = "anonymous", [GMEM_MEMFD] = "memfd", NULL
+};
+
+static const struct prop machine_props[] = {
+	PROP_CHOICE(struct machine_opts, memory, "memory", "anonymous", memory_kinds,
+		    "what backs guest RAM; memfd can be shared with other processes"),
+	PROP_END
+};
+
+static const char *const assist_modes[] = {
+	[ASSIST_AUTO] = "auto", [ASSIST_ON] = "on", [ASSIST_OFF] = "off", NULL
+};
+
+static const struct prop accel_props[] = {
+	PROP_CHOICE(struct accel_opts, assist, "assist", "auto", assist_modes,
+		    "carry out what a software KVM cannot; auto asks the host's KVM"),
+	PROP_END
+};
+
+struct option {
+	const char *name;
+	const char *arg; /* shown in help; NULL: takes none */
+	const char *help;
+	int (*set)(struct config *cfg, const char *arg, struct err *e);
+	const char *section; /* starts a section of the help */
+};
+
+static int list_add(struct strlist *l, const char *s, struct err *e)
+{
+	const char **grown = realloc(l->s, (l->n + 1) * sizeof(*grown));
+
+	if (!grown)
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	l->s = grown;
+	l->s[l->n++] = s;
+	return 0;
+}
+
+/* --- one function an option that needs more than a plain store ------------ */
+
+static int set_m(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const known[] = { "size" };
+	struct opts o;
+	const char *size;
+	int rc = opts_parse(&o, arg, "size", e);
+
+	if (rc)
+		return rc;
+	size = opts_get(&o, "size");
+	if (!size)
+		size = "128M";
+	rc = opts_check_used(&o, known, 1, e);
+	if (!rc)
+		rc = parse_size(size, 1 << 20, &cfg->ram_size, e);
+	if (!rc && cfg->ram_size < (1 << 20)) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "%s is less than the 1 MiB that a guest needs",
+			     size);
+		err_hint(e, "a bare number counts MiB: -m 256 is 256 MiB");
+	}
+	if (!rc && cfg->ram_size > RAM_MAX)
+		rc = err_set(e, ERR_USAGE, ERANGE, "%s is more than the supported 4 TiB", size);
+	cfg->ram_size = (cfg->ram_size + 0xfff) & ~0xfffull;
+	opts_free(&o);
+	return rc;
+}
+
+static int smp_count(struct opts *o, const char *key, uint64_t def, uint64_t *out, struct err *e)
+{
+	const char *val = opts_get(o, key);
+	int rc;
+
+	*out = def;
+	if (!val)
+		return 0;
+	rc = parse_u64(val, out, e);
+	if (!rc && (*out < 1 || *out > SMP_MAX))
+		rc = err_set(e, ERR_USAGE, ERANGE, "%s=%s is not between 1 and %d", key, val,
+			     SMP_MAX);
+	return rc;
+}
+
+static int set_smp(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const known[] = { "cpus", "maxcpus", "sockets", "cores", "threads" };
+	uint64_t cpus, max, sockets, cores, threads;
+	struct opts o;
+	int rc = opts_parse(&o, arg, "cpus", e);
+
+	if (rc)
+		return rc;
+	rc = smp_count(&o, "sockets", 1, &sockets, e);
+	rc = rc ? rc : smp_count(&o, "cores", 1, &cores, e);
+	rc = rc ? rc : smp_count(&o, "threads", 1, &threads, e);
+	rc = rc ? rc : smp_count(&o, "cpus", sockets * cores * threads, &cpus, e);
+	rc = rc ? rc : smp_count(&o, "maxcpus", cpus, &max, e);
+	rc = rc ? rc : opts_check_used(&o, known, 5, e);
+	if (!rc && (cpus > SMP_MAX || max != cpus))
+		rc = err_set(e, ERR_USAGE, EINVAL,
+			     max != cpus ? "maxcpus=%llu: CPUs cannot be added while the guest runs"
+					 : "%llu CPUs are more than 255",
+			     (unsigned long long)(max != cpus ? max : cpus));
+	if (!rc && sockets * cores * threads != 1 && sockets * cores * threads != cpus)
+		rc = err_set(e, ERR_USAGE, EINVAL,
+			     "sockets * cores * threads is %llu, but cpus is %llu",
+			     (unsigned long long)(sockets * cores * threads),
+			     (unsigned long long)cpus);
+	cfg->n_cpus = (unsigned)cpus;
+	opts_free(&o);
+	return rc;
+}
+
+static int print_cpu_help(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?")) {
+		cfg->cpu = arg;
+		return cpuid_check(arg, e);
+	}
+	cpuid_help(stdout);
+	return CMDLINE_DONE;
+}
+
+static int set_machine(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const accels[] = { "kvm" };
+	struct opts o;
+	const char *type, *accel;
+	int rc;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		puts("Machines:\n"
+		     "  pc       PC with serial ports, RTC, keyboard controller and ACPI; boots "
+		     "-kernel (default)\n"
+		     "Properties of -machine (\"-machine pc,NAME=VALUE\"):");
+		props_help(machine_props, stdout);
+		return CMDLINE_DONE;
+	}
+	rc = opts_parse(&o, arg, "type", e);
+	if (rc)
+		return rc;
+	type = opts_get(&o, "type");
+	accel = opts_get(&o, "accel");
+	if (type && strcmp(type, "pc")) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "no machine '%s'", type);
+		err_suggest(e, type, machine_names, 1);
+	}
+	if (!rc && accel && strcmp(accel, "kvm")) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "no accelerator '%s'", accel);
+		err_suggest(e, accel, accels, 1);
+	}
+	rc = rc ? rc : props_apply(machine_props, &cfg->machine_opts, &o, e);
+	opts_free(&o);
+	return rc;
+}
+
+static int set_accel(struct config *cfg, const char *arg, struct err *e)
+{
+	struct opts o;
+	int rc;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		puts("Accelerators:\n"
+		     "  kvm      the host's /dev/kvm (default, and the only one)");
+		kvm_describe_host(stdout);
+		puts("Properties of -accel kvm:");
+		props_help(accel_props, stdout);
+		return CMDLINE_DONE;
+	}
+	rc = opts_parse(&o, arg, NULL, e);
+	if (rc)
+		return rc;
+	if (o.head && strcmp(o.head, "kvm")) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "no accelerator '%s'", o.head);
+		err_hint(e, "posada runs guests on KVM only: -accel kvm");
+	}
+	rc = rc ? rc : props_apply(accel_props, &cfg->accel, &o, e);
+	opts_free(&o);
+	return rc;
+}
+
+static int set_display(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "none")) {
+		err_set(e, ERR_USAGE, EINVAL, "no display '%s'", arg);
+		err_hint(e, "this version has -display none, and -nographic for the terminal");
+		return -EINVAL;
+	}
+	cfg->display = arg;
+	return 0;
+}
+
+static int set_name(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const known[] = { "guest" };
+	struct opts o;
+	const char *guest;
+	int rc = opts_parse(&o, arg, "guest", e);
+
+	if (rc)
+		return rc;
+	guest = opts_get(&o, "guest");
+	rc = opts_check_used(&o, known, 1, e);
+	if (!rc && guest) {
+		cfg->name = strdup(guest);
+		rc = cfg->name ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	}
+	opts_free(&o);
+	return rc;
+}
+
+static int set_uuid(struct config *cfg, const char *arg, struct err *e)
+{
+	unsigned n = 0;
+
+	for (const char *p = arg; *p && n <= 32; p++) {
+		int digit = isdigit((unsigned char)*p)    ? *p - '0'
+			    : isxdigit((unsigned char)*p) ? tolower((unsigned char)*p) - 'a' + 10
+							  : -1;
+
+		if (*p == '-' && (p - arg == 8 || p - arg == 13 || p - arg == 18 || p - arg == 23))
+			continue;
+		if (digit < 0 || n == 32) {
+			n = 33;
+			break;
+		}
+		cfg->uuid[n / 2] = (uint8_t)(cfg->uuid[n / 2] << 4 | digit);
+		n++;
+	}
+	if (n != 32 || strlen(arg) != 36) {
+		err_set(e, ERR_USAGE, EINVAL, "'%s' is not a UUID", arg);
+		err_hint(e, "write it as 550e8400-e29b-41d4-a716-446655440000");
+		return -EINVAL;
+	}
+	cfg->have_uuid = true;
+	return 0;
+}
+
+static int set_rtc(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const known[] = { "base", "clock" };
+	struct opts o;
+	const char *base, *clock_key;
+	int rc = opts_parse(&o, arg, "base", e);
+
+	if (rc)
+		return rc;
+	base = opts_get(&o, "base");
+	clock_key = opts_get(&o, "clock");
+	rc = opts_check_used(&o, known, 2, e);
+	if (!rc && clock_key && strcmp(clock_key, "host")) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "clock=%s: the guest's clock follows the host's",
+			     clock_key);
+		err_hint(e, "write clock=host, or leave it out");
+	}
+	if (!rc && base && !strcmp(base, "localtime")) {
+		cfg->rtc.localtime = true;
+	} else if (!rc && base && strcmp(base, "utc")) {
+		struct tm tm = { 0 };
+		char *end = strptime(base, "%Y-%m-%dT%H:%M:%S", &tm);
+
+		if (!end) {
+			memset(&tm, 0, sizeof(tm));
+			end = strptime(base, "%Y-%m-%d", &tm);
+		}
+		if (!end || *end) {
+			rc = err_set(e, ERR_USAGE, EINVAL, "base=%s is not a date", base);
+			err_hint(e, "utc, localtime, or a date such as 2026-11-20T09:30:00");
+		} else {
+			cfg->rtc.offset_s = (int64_t)timegm(&tm) - (int64_t)time(NULL);
+		}
+	}
+	opts_free(&o);
+	return rc;
+}
+
+static int print_device_help(struct config *cfg, const char *arg, struct err *e)
+{
+	size_t len = strcspn(arg, ",");
+	char name[64];
+	const struct dev_class *cls;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		puts("Devices (-device NAME,help lists a device's properties):");
+		for (size_t i = 0; dev_classes[i]; i++)
+			if (!dev_classes[i]->internal)
+				printf("  %-18s %s\n", dev_classes[i]->name, dev_classes[i]->desc);
+		return CMDLINE_DONE;
+	}
+	if (strcmp(arg + len, ",help") && strcmp(arg + len, ",?"))
+		return list_add(&cfg->device, arg, e);
+	snprintf(name, sizeof(name), "%.*s", (int)len, arg);
+	cls = dev_class_find(name);
+	if (!cls || cls->internal) {
+		dev_unknown(name, e);
+		return -EINVAL;
+	}
+	printf("%s: %s\n", cls->name, cls->desc);
+	props_help(cls->props, stdout);
+	return CMDLINE_DONE;
+}
+
+static int set_chardev(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return list_add(&cfg->chardev, arg, e);
+	chardev_help(stdout);
+	return CMDLINE_DONE;
+}
+
+static int set_enable_kvm(struct config *cfg, const char *arg, struct err *e)
+{
+	return 0; /* KVM is all there is */
+}
+
+static int print_version(struct config *cfg, const char *arg, struct err *e)
+{
+	puts("posada " POSADA_VERSION);
+	return CMDLINE_DONE;
+}
+
+static int print_help(struct config *cfg, const char *arg, struct err *e)
+{
+	cmdline_help(false);
+	return CMDLINE_DONE;
+}
+
+static int print_options_md(struct config *cfg, const char *arg, struct err *e)
+{
+	cmdline_help(true);
+	return CMDLINE_DONE;
+}
+
+#define STORE(fn, field)                                                                           \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		cfg->field = arg;                                                                  \
+		return 0;                                                                          \
+	}
+#define FLAG(fn, field)                                                                            \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		cfg->field = true;                                                                 \
+		return 0;                                                                          \
+	}
+#define APPEND(fn, field)                                                                          \
+	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
+	{                                                                                          \
+		return list_add(&cfg->field, arg, e);                                              \
+	}
+
+STORE(set_kernel, kernel)
+STORE(set_initrd, initrd)
+STORE(set_append, append)
+STORE(set_debugcon, debugcon)
+FLAG(set_nographic, nographic)
+FLAG(set_no_reboot, no_reboot)
+FLAG(set_no_shutdown, no_shutdown)
+FLAG(set_paused, start_paused)
+FLAG(set_nodefaults, nodefaults)
+APPEND(add_serial, serial)
+APPEND(add_qmp, qmp)
+APPEND(add_monitor, monitor)
+APPEND(add_mon, mon)
+
+/* clang-format off */
+static const struct option options[] = {
+	{ "m", "SIZE", "guest RAM; a bare number counts MiB, K M G T behind it (default 128M)", set_m, "Machine" },
+	{ "smp", "N", "CPUs, 1 to 255; also cpus=N,sockets=S,cores=C,threads=T (default 1)", set_smp },
+	{ "cpu", "host[,+X][,-X][,X=on|off]", "CPU features the guest sees; -cpu help lists them", print_cpu_help },
+	{ "machine", "pc[,PROP=VALUE...]", "the board; -machine help lists properties", set_machine },
+	{ "M", "pc[,...]", "the same as -machine", set_machine },
+	{ "accel", "kvm[,assist=auto|on|off]", "KVM, and help for guests on a software KVM", set_accel },
+	{ "enable-kvm", NULL, "accepted for habit's sake; KVM is always used", set_enable_kvm },
+	{ "name", "TEXT", "a name for the guest, shown by the monitor", set_name },
+	{ "uuid", "UUID", "the guest's UUID", set_uuid },
+	{ "rtc", "base=utc|localtime|DATE", "what the guest's clock starts from (default utc)", set_rtc },
+	{ "kernel", "FILE", "boot this: Linux bzImage, ELF (PVH or 64-bit entry), Multiboot 1", set_kernel, "Boot" },
+	{ "initrd", "FILE", "initial ramdisk; for Multiboot \"FILE ARGS,FILE ARGS\"", set_initrd },
+	{ "append", "TEXT", "the kernel's command line", set_append },
+	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
+	{ "display", "none", "no display", set_display },
+	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
+	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
+	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },
+	{ "device", "NAME[,PROP=VALUE...]", "add a device; -device help, -device NAME,help", print_device_help, "Devices" },
+	{ "nodefaults", NULL, "no serial port and monitor that were not asked for", set_nodefaults },
+	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },
+	{ "qmp", "BACKEND", "JSON monitor (QMP), as in -qmp unix:PATH,server=on,wait=off", add_qmp },
+	{ "mon", "chardev=ID[,mode=readline|control]", "a monitor on a -chardev", add_mon },
+	{ "S", NULL, "do not start the CPUs; 'cont' in the monitor does", set_paused },
+	{ "no-reboot", NULL, "exit when the guest resets", set_no_reboot },
+	{ "no-shutdown", NULL, "keep the process when the guest powers off or dies", set_no_shutdown },
+	{ "version", NULL, "print the version", print_version, "Information" },
+	{ "help", NULL, "print this", print_help },
+	{ "h", NULL, "print this", print_help },
+	{ "help-markdown", NULL, NULL, print_options_md },
+	{ NULL }
+};
+/* clang-format on */
+
+void cmdline_help(bool markdown)
+{
+	if (!markdown)
+		puts("posada " POSADA_VERSION ": a small KVM hypervisor for Linux on x86-64\n"
+		     "usage: posada -kernel FILE [-initrd FILE] [-append TEXT] [OPTIONS]\n"
+		     "Options take one dash or two.");
+	else
+		puts("| option | what it does |\n|---|---|");
+	for (const struct option *o = options; o->name; o++) {
+		char label[80];
+		const char *help = o->help;
+
+		if (!help)
+			continue;
+		snprintf(label, sizeof(label), "-%s%s%s", o->name, o->arg ? " " : "",
+			 o->arg ? o->arg : "");
+		if (markdown) {
+			printf("| `");
+			for (const char *p = label; *p; p++)
+				printf(*p == '|' ? "\\|" : "%c", *p);
+			printf("` | ");
+			for (; *help; help++)
+				printf(*help == '|' ? "\\|" : "%c", *help == '\n' ? ' ' : *help);
+			puts(" |");
+			continue;
+		}
+		if (o->section)
+			printf("\n%s:\n", o->section);
+		if (strlen(label) > 26)
+			printf("  %s\n  %-26s ", label, "");
+		else
+			printf("  %-26s ", label);
+		for (; *help; help++) {
+			putchar(*help);
+			if (*help == '\n')
+				printf("  %-26s ", "");
+		}
+		putchar('\n');
+	}
+	if (!markdown)
+		puts("\nExit status: 0 when the guest powered off or was stopped, (value << 1) | 1 "
+		     "from\n"
+		     "isa-debug-exit, 64 usage, 66 unusable file, 69 no KVM, 71 host error, 80 "
+		     "guest died.");
+}
+
+static int unknown_option(const char *arg, struct err *e)
+{
+	const char *names[sizeof(options) / sizeof(options[0])];
+	const char *word = arg + strspn(arg, "-");
+	const char *near;
+	size_t n = 0;
+
+	for (const struct option *o = options; o->name; o++)
+		if (o->help)
+			names[n++] = o->name;
+	err_set(e, ERR_USAGE, EINVAL, "unknown option '%s'", arg);
+	near = suggest(word, names, n);
+	if (near)
+		err_hint(e, "did you mean '-%s'?", near);
+	else
+		err_hint(e, "'posada -help' lists the options");
+	return -EINVAL;
+}
+
+int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
+{
+	memset(cfg, 0, sizeof(*cfg));
+	cfg->ram_size = RAM_DEFAULT;
+	cfg->n_cpus = 1;
+	props_defaults(machine_props, &cfg->machine_opts);
+	props_defaults(accel_props, &cfg->accel);
+	for (int i = 1; i < argc; i++) {
+		const char *word = argv[i], *arg = NULL;
+		const struct option *o;
+		int rc;
+
+		if (word[0] != '-' || !word[1]) {
+			err_set(e, ERR_USAGE, EINVAL, "'%s' is not an option", word);
+			err_hint(e, "to boot a kernel write: posada -kernel %s", word);
+			return -EINVAL;
+		}
+		word += word[1] == '-' ? 2 : 1;
+		for (o = options; o->name && strcmp(o->name, word); o++)
+			;
+		if (!o->name)
+			return unknown_option(argv[i], e);
+		if (o->arg) {
+			if (i + 1 == argc) {
+				err_set(e, ERR_USAGE, EINVAL, "-%s wants an argument", o->name);
+				err_hint(e, "-%s %s", o->name, o->arg);
+				return -EINVAL;
+			}
+			arg = argv[++i];
+		}
+		rc = o->set(cfg, arg, e);
+		if (rc < 0) {
+			if (o->arg)
+				err_prefix(e, "-%s %s: ", o->name, arg);
+			return rc;
+		}
+		if (rc == CMDLINE_DONE)
+			return rc;
+	}
+	return CMDLINE_RUN;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * posada: argv in, a guest out. Parses the command line, makes the VM, runs
+ * the main loop, and takes everything down again. Main thread.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "chardev.h"
+#include "config.h"
+#include "err.h"
+#include "log.h"
+#include "loop.h"
+#include "monitor.h"
+#include "opts.h"
+#include "vm.h"
+
+struct posada {
+	struct config cfg;
+	struct loop *loop;
+	struct chardev_set *chardevs;
+	struct vm vm;
+	struct loop_fd signals;
+};
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct posada *p = ctx;
+	struct signalfd_siginfo info;
+
+	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_note("stopped by %s",
+		 sigabbrev_np((int)info.ssi_signo) ? sigdescr_np((int)info.ssi_signo) : "a signal");
+	vm_quit(&p->vm, 0);
+}
+
+/* SIGINT, SIGTERM and SIGHUP come through the loop, and to no other thread. */
+static int take_signals(struct posada *p, struct err *e)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || loop_fd_add(p->loop, &p->signals, fd, EPOLLIN, on_signal, p))
+		return err_set(e, ERR_HOST, errno, "cannot watch for signals: %s", strerror(errno));
+	return 0;
+}
+
+/* The user's Ctrl-A x. */
+static void on_quit(void *ctx)
+{
+	struct posada *p = ctx;
+
+	vm_quit(&p->vm, 0);
+}
+
+/* What -nographic and the absence of -serial and -monitor stand for. */
+static int default_console(struct config *cfg, struct err *e)
+{
+	static const char *terminal[] = { "mon:stdio" };
+
+	if (cfg->serial.n || cfg->nodefaults)
+		return 0;
+	if (cfg->display && !cfg->nographic)
+		return 0; /* -display none: no console asked for */
+	/* The terminal cannot serve a monitor of its own as well. */
+	for (size_t i = 0; i < cfg->monitor.n; i++)
+		if (!strcmp(cfg->monitor.s[i], "stdio") || !strcmp(cfg->monitor.s[i], "mon:stdio"))
+			return 0;
+	cfg->serial = (struct strlist){ .s = terminal, .n = 1 };
+	return 0;
+}
+
+static int add_monitor(struct posada *p, const char *option, const char *arg, const char *id,
+		       bool qmp, struct err *e)
+{
+	struct chardev *c;
+	int rc = chardev_from_legacy(p->chardevs, arg, id, &c, e);
+
+	if (!rc && c)
+		rc = qmp ? monitor_add_qmp(&p->vm, c, e) : monitor_add_text(&p->vm, c, e);
+	if (rc)
+		err_prefix(e, "-%s %s: ", option, arg);
+	return rc;
+}
+
+/* -mon chardev=ID,mode=readline|control */
+static int add_mon(struct posada *p, const char *arg, struct err *e)
+{
+	static const char *const known[] = { "chardev", "mode" };
+	struct chardev *c = NULL;
+	const char *id, *mode;
+	struct opts o;
+	int rc = opts_parse(&o, arg, "chardev", e);
+
+	if (!rc) {
+		id = opts_get(&o, "chardev");
+		mode = opts_get(&o, "mode");
+		rc = opts_check_used(&o, known, 2, e);
+		if (!rc && !id)
+			rc = err_set(e, ERR_USAGE, EINVAL, "chardev= is missing");
+		if (!rc && mode && strcmp(mode, "readline") && strcmp(mode, "control"))
+			rc = err_set(e, ERR_USAGE, EINVAL, "mode=%s: 'readline' or 'control'",
+				     mode);
+		if (!rc) {
+			c = chardev_find(p->chardevs, id);
+			if (!c)
+				rc = err_set(e, ERR_USAGE, ENOENT, "no -chardev has the id '%s'",
+					     id);
+		}
+		if (!rc)
+			rc = mode && !strcmp(mode, "control") ? monitor_add_qmp(&p->vm, c, e)
+							      : monitor_add_text(&p->vm, c, e);
+		opts_free(&o);
+	}
+	if (rc)
+		err_prefix(e, "-mon %s: ", arg);
+	return rc;
+}
+
+static int add_monitors(struct posada *p, struct err *e)
+{
+	struct config *cfg = &p->cfg;
+	char id[32];
+	int rc = 0;
+
+	/* "mon:" on a serial port: the monitor is the terminal's second front end. */
+	for (size_t i = 0; !rc && i < cfg->serial.n; i++) {
+		struct chardev *c;
+
+		snprintf(id, sizeof(id), "serial%zu", i);
+		c = chardev_find(p->chardevs, id);
+		if (c && chardev_wants_monitor(c))
+			rc = monitor_add_text(&p->vm, c, e);
+	}
+	for (size_t i = 0; !rc && i < cfg->monitor.n; i++) {
+		snprintf(id, sizeof(id), "compat_monitor%zu", i);
+		rc = add_monitor(p, "monitor", cfg->monitor.s[i], id, false, e);
+	}
+	for (size_t i = 0; !rc && i < cfg->qmp.n; i++) {
+		snprintf(id, sizeof(id), "qmp%zu", i);
+		rc = add_monitor(p, "qmp", cfg->qmp.s[i], id, true, e);
+	}
+	for (size_t i = 0; !rc && i < cfg->mon.n; i++)
+		rc = add_mon(p, cfg->mon.s[i], e);
+	return rc;
+}
+
+static int run(struct posada *p, struct err *e)
+{
+	const struct chardev_host host = { .quit = on_quit, .ctx = p };
+	int rc;
+
+	rc = loop_create(&p->loop, e);
+	rc = rc ? rc : take_signals(p, e);
+	rc = rc ? rc : chardev_set_create(&p->chardevs, p->loop, &host, e);
+	for (size_t i = 0; !rc && i < p->cfg.chardev.n; i++) {
+		rc = chardev_add(p->chardevs, p->cfg.chardev.s[i], e);
+		if (rc)
+			err_prefix(e, "-chardev %s: ", p->cfg.chardev.s[i]);
+	}
+	if (rc)
+		return rc;
+	rc = vm_create(&p->vm, &p->cfg, p->loop, p->chardevs, e);
+	rc = rc ? rc : add_monitors(p, e);
+	rc = rc ? rc : vm_start(&p->vm, e);
+	if (!rc)
+		loop_run(p->loop);
+	monitors_destroy(&p->vm);
+	vm_destroy(&p->vm);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static struct posada p;
+	struct err err = { 0 };
+	int rc, status = 0;
+
+	rc = cmdline_parse(argc, argv, &p.cfg, &err);
+	if (rc == CMDLINE_DONE) {
+		if (fflush(stdout) || ferror(stdout)) {
+			fprintf(stderr, "posada: cannot write to standard output: %s\n",
+				strerror(errno));
+			return ERR_INPUT;
+		}
+		return 0;
+	}
+	if (!rc && !p.cfg.kernel) {
+		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
+		err_hint(&err, "name a kernel with -kernel FILE; 'posada -help' lists the options");
+	}
+	rc = rc ? rc : default_console(&p.cfg, &err);
+	rc = rc ? rc : run(&p, &err);
+	if (p.chardevs)
+		chardev_set_destroy(p.chardevs);
+	if (p.loop)
+		loop_destroy(p.loop);
+	status = p.vm.exit_status;
+	if (rc) {
+		err_print(&err);
+		status = (int)err.status;
+	}
+	return status;
+}

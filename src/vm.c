@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual machine: made, started, paused, reset and ended. See include/vm.h.
+ * Main thread and loop; vm_guest_died, vm_quit and requests from any thread.
+ */
+#include "vm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "acpi.h"
+#include "assist.h"
+#include "boot.h"
+#include "config.h"
+#include "cpuid.h"
+#include "err.h"
+#include "log.h"
+#include "loop.h"
+#include "vcpu.h"
+
+const char *run_state_name(enum run_state s)
+{
+	static const char *const names[] = {
+		[RUN_PRELAUNCH] = "prelaunch",
+		[RUN_RUNNING] = "running",
+		[RUN_PAUSED] = "paused",
+		[RUN_SHUTDOWN] = "shutdown",
+		[RUN_GUEST_PANICKED] = "guest-panicked",
+		[RUN_INTERNAL_ERROR] = "internal-error",
+	};
+
+	return names[s];
+}
+
+void vm_listen(struct vm *vm, struct vm_listener *l)
+{
+	l->next = vm->listeners;
+	vm->listeners = l;
+}
+
+void vm_unlisten(struct vm *vm, struct vm_listener *l)
+{
+	for (struct vm_listener **p = &vm->listeners; *p; p = &(*p)->next) {
+		if (*p == l) {
+			*p = l->next;
+			return;
+		}
+	}
+}
+
+static void tell(struct vm *vm, const char *event)
+{
+	struct vm_listener *next;
+
+	for (struct vm_listener *l = vm->listeners; l; l = next) {
+		next = l->next; /* a listener may leave */
+		l->event(l->ctx, event);
+	}
+}
+
+/* --- pausing: see the protocol at the head of vcpu.c ------------------------ */
+
+/* vm->lock held. */
+static void kick_all(struct vm *vm, unsigned request)
+{
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		atomic_fetch_or(&vm->vcpu[i]->requests, request);
+		if (!vm->vcpu[i]->parked)
+			vcpu_kick(vm->vcpu[i]);
+	}
+}
+
+/* Any thread: no vCPU begins another KVM_RUN. */
+static void hold(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->pause = true;
+	kick_all(vm, VCPU_REQ_PAUSE);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void wait_parked(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		while (vm->vcpu[i]->thread_started && !vm->vcpu[i]->parked)
+			pthread_cond_wait(&vm->parked_cond, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void let_go(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->pause = false;
+	pthread_cond_broadcast(&vm->go_cond);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_pause(struct vm *vm)
+{
+	if (vm->state != RUN_RUNNING)
+		return;
+	hold(vm);
+	wait_parked(vm);
+	vm->state = RUN_PAUSED;
+	tell(vm, "STOP");
+}
+
+int vm_resume(struct vm *vm, struct err *e)
+{
+	switch (vm->state) {
+	case RUN_RUNNING:
+		return 0;
+	case RUN_PRELAUNCH:
+	case RUN_PAUSED:
+		break;
+	case RUN_GUEST_PANICKED:
+	case RUN_SHUTDOWN:
+	case RUN_INTERNAL_ERROR:
+		err_set(e, ERR_USAGE, EBUSY, "the guest cannot go on: its state is '%s'",
+			run_state_name(vm->state));
+		err_hint(e, "system_reset starts it anew");
+		return -EBUSY;
+	}
+	vm->state = RUN_RUNNING;
+	tell(vm, "RESUME");
+	let_go(vm);
+	return 0;
+}
+
+void vm_quit(struct vm *vm, int status)
+{
+	if (!vm->quitting)
+		vm->exit_status = status;
+	vm->quitting = true;
+	loop_quit(vm->m.loop);
+}
+
+int vm_powerdown(struct vm *vm, struct err *e)
+{
+	if (!vm->m.power_button)
+		return err_set(e, ERR_USAGE, ENODEV, "the machine has no power button");
+	tell(vm, "POWERDOWN");
+	vm->m.power_button(vm->m.power_button_ctx);
+	return 0;
+}
+
+/* --- what the guest asks for: recorded on its thread, carried out on the loop --- */
+
+struct request {
+	struct vm *vm;
+	enum machine_request what;
+	int code;
+};
+
+static void guest_stopped(struct vm *vm, enum run_state state, const char *event, bool keep,
+			  int status)
+{
+	hold(vm);
+	wait_parked(vm);
+	vm->state = state;
+	tell(vm, event);
+	if (!keep)
+		vm_quit(vm, status);
+}
+
+static void carry_out(void *ctx)
+{
+	struct request rq = *(struct request *)ctx;
+	struct vm *vm = rq.vm;
+
+	free(ctx);
+	if (vm->quitting)
+		return;
+	switch (rq.what) {
+	case MACHINE_RESET:
+		if (vm->cfg->no_reboot)
+			guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
+		else
+			vm_reset(vm);
+		break;
+	case MACHINE_POWEROFF:
+		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
+		break;
+	case MACHINE_EXIT:
+		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", false, rq.code);
+		break;
+	case MACHINE_PANIC:
+		log_warn("the guest reports a panic of its kernel (pvpanic)");
+		guest_stopped(vm, RUN_GUEST_PANICKED, "GUEST_PANICKED", vm->cfg->no_shutdown,
+			      ERR_GUEST);
+		break;
+	case MACHINE_CRASH_LOADED:
+		tell(vm, "GUEST_CRASHLOADED");
+		break;
+	}
+}
+
+static void request(struct machine *m, enum machine_request what, int code)
+{
+	struct vm *vm = vm_of(m);
+	struct request *rq = malloc(sizeof(*rq));
+
+	if (!rq)
+		return;
+	*rq = (struct request){ .vm = vm, .what = what, .code = code };
+	/* The guest must not run on past its own reset or end until the loop gets to it. */
+	if (what != MACHINE_CRASH_LOADED)
+		hold(vm);
+	loop_post(m->loop, carry_out, rq);
+}
+
+static const struct machine_ops machine_ops = { .request = request };
+
+static void died(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (!vm->quitting)
+		guest_stopped(vm, RUN_INTERNAL_ERROR, "GUEST_PANICKED", vm->cfg->no_shutdown,
+			      ERR_GUEST);
+}
+
+void vm_guest_died(struct vm *vm)
+{
+	hold(vm);
+	loop_post(vm->m.loop, died, vm);
+}
+
+/* --- making ------------------------------------------------------------------- */
+
+static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, struct err *e)
+{
+	struct boot_request rq = {
+		.kernel = vm->cfg->kernel,
+		.initrd = vm->cfg->initrd,
+		.append = vm->cfg->append,
+		.linux_extra = vm->assist ? assist_linux_params(vm) : NULL,
+		.mem = &vm->m.mem,
+		.rsdp = vm->rsdp,
+		.ram_is_zero = first,
+	};
+
+	rq.n_e820 = boot_e820(&vm->m.mem, rq.e820);
+	return boot_load(&rq, entry, e);
+}
+
+struct reset_call {
+	const struct boot_entry *entry;
+	struct err err;
+	int rc;
+};
+
+static void reset_vcpu(struct vcpu *v, void *ctx)
+{
+	struct reset_call *call = ctx;
+
+	call->rc = vcpu_reset(v, v->id ? NULL : call->entry, &call->err);
+}
+
+/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
+static int load_and_reset(struct vm *vm, bool first, struct err *e)
+{
+	const struct acpi_config acpi = {
+		.n_cpus = vm->n_cpus,
+		.serial_mask = vm->m.serial_mask,
+		.i8042 = true,
+		.rtc = true,
+	};
+	struct boot_entry entry = { 0 };
+	int rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+
+	rc = rc ? rc : load_kernel(vm, first, &entry, e);
+	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
+		struct reset_call call = { .entry = &entry };
+
+		vcpu_call(vm->vcpu[i], reset_vcpu, &call);
+		rc = call.rc;
+		if (rc)
+			*e = call.err;
+	}
+	return rc;
+}
+
+void vm_reset(struct vm *vm)
+{
+	bool run = vm->state != RUN_PAUSED && vm->state != RUN_PRELAUNCH;
+	struct err err = { 0 };
+
+	hold(vm);
+	wait_parked(vm);
+	machine_reset_devices(&vm->m);
+	kvm_irq_reset(vm);
+	atomic_store(&vm->report_made, false);
+	if (load_and_reset(vm, false, &err)) {
+		err_prefix(&err, "reset: ");
+		err_print(&err);
+		vm_quit(vm, (int)err.status);
+		return;
+	}
+	tell(vm, "RESET");
+	if (run) {
+		vm->state = RUN_RUNNING;
+		let_go(vm);
+	}
+}
+
+static int create_cpus(struct vm *vm, struct err *e)
+{
+	struct kvm_cpuid2 *cpuid;
+	int rc = kvm_supported_cpuid(vm, &cpuid, e);
+
+	if (rc)
+		return rc;
+	vm->cpuid = cpuid;
+	vm->software_kvm = assist_detect(cpuid);
+	rc = cpuid_apply(cpuid, vm->cfg->cpu, e);
+	if (!rc && (vm->cfg->accel.assist == ASSIST_ON ||
+		    (vm->cfg->accel.assist == ASSIST_AUTO && vm->software_kvm)))
+		rc = assist_create(vm, e);
+	if (!rc && vm->assist)
+		assist_mask_cpuid(vm, cpuid);
+	vm->vcpu = calloc(vm->n_cpus, sizeof(struct vcpu *));
+	if (!rc && !vm->vcpu)
+		rc = err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
+		rc = vcpu_create(vm, i, &vm->vcpu[i], e);
+		rc = rc ? rc : vcpu_set_cpuid(vm->vcpu[i], cpuid, e);
+	}
+	return rc;
+}
+
+int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
+	      struct chardev_set *chardevs, struct err *e)
+{
+	int rc;
+
+	memset(vm, 0, sizeof(*vm));
+	vm->cfg = cfg;
+	vm->n_cpus = cfg->n_cpus;
+	vm->fd = vm->kvm_fd = -1;
+	vm->m.mem.memfd = -1;
+	vm->state = RUN_PRELAUNCH;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->parked_cond, NULL);
+	pthread_cond_init(&vm->go_cond, NULL);
+	vm->m.ops = &machine_ops;
+	vm->m.loop = loop;
+	vm->m.chardevs = chardevs;
+	vm->m.n_cpus = cfg->n_cpus;
+	vm->m.rtc = cfg->rtc;
+	bus_init(&vm->m.pio, false);
+	bus_init(&vm->m.mmio, true);
+	rc = gmem_init(&vm->m.mem, cfg->ram_size, (enum gmem_kind)cfg->machine_opts.memory, e);
+	rc = rc ? rc : kvm_vm_create(vm, e);
+	rc = rc ? rc : kvm_irq_create(vm, e);
+	if (!rc) {
+		vm->m.pio.doorbell_ops = vm->m.mmio.doorbell_ops = &kvm_doorbell_ops;
+		vm->m.pio.doorbell_ctx = vm->m.mmio.doorbell_ctx = vm;
+		rc = create_cpus(vm, e);
+	}
+	rc = rc ? rc : machine_pc_init(&vm->m, cfg, e);
+	return rc ? rc : load_and_reset(vm, true, e);
+}
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	vcpu_setup_kick_signal();
+	vm->pause = vm->cfg->start_paused;
+	vm->state = vm->pause ? RUN_PRELAUNCH : RUN_RUNNING;
+	for (unsigned i = 0; i < vm->n_cpus; i++) {
+		int rc;
+
+		if (vm->pause)
+			atomic_store(&vm->vcpu[i]->requests, VCPU_REQ_PAUSE);
+		rc = vcpu_start(vm->vcpu[i], e);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (vm->vcpu) {
+		pthread_mutex_lock(&vm->lock);
+		for (unsigned i = 0; i < vm->n_cpus; i++) {
+			if (!vm->vcpu[i])
+				continue;
+			atomic_fetch_or(&vm->vcpu[i]->requests, VCPU_REQ_QUIT);
+			if (!vm->vcpu[i]->parked)
+				vcpu_kick(vm->vcpu[i]);
+		}
+		pthread_cond_broadcast(&vm->go_cond);
+		pthread_mutex_unlock(&vm->lock);
+		for (unsigned i = 0; i < vm->n_cpus; i++)
+			if (vm->vcpu[i] && vm->vcpu[i]->thread_started)
+				pthread_join(vm->vcpu[i]->thread, NULL);
+	}
+	machine_remove_devices(&vm->m);
+	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
+		vcpu_destroy(vm->vcpu[i]);
+	free(vm->vcpu);
+	if (vm->assist)
+		assist_destroy(vm);
+	bus_fini(&vm->m.pio);
+	bus_fini(&vm->m.mmio);
+	kvm_vm_destroy(vm);
+	gmem_fini(&vm->m.mem);
+	free(vm->cpuid);
+	free(vm->irq_state);
+	pthread_cond_destroy(&vm->parked_cond);
+	pthread_cond_destroy(&vm->go_cond);
+	pthread_mutex_destroy(&vm->lock);
+}
