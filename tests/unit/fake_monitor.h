@@ -8,6 +8,7 @@
 #ifndef FAKE_MONITOR_H
 #define FAKE_MONITOR_H
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

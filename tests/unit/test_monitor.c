@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor: the table, the JSON protocol, the text form and its line editor, over a fake VM. */
 #include <check.h>
-#include <errno.h>
 #include <unistd.h>
 
 #include "fake_monitor.h"
