@@ -13,8 +13,9 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 WERROR ?=
 
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers -Wno-format-truncation \
-	-Wformat=2 -Wundef
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
+	$(if $(findstring clang,$(CC)),-Wno-unknown-warning-option) -Wno-unused-parameter -Wno-missing-field-initializers \
+	-Wno-format-truncation
 ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-protector-strong \
 	-fno-strict-aliasing -pthread -DPOSADA_VERSION='"$(VERSION)"' -D_GNU_SOURCE -MMD -MP \
 	$(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
@@ -45,6 +46,17 @@ $(B)/posada: $(B)/src/main.o $(B)/libposada.a
 $(B)/kvm: $(B)/posada
 	@ln -sf posada $@
 
+# --- ACPI: firmware/*.asl compiled to C arrays (iasl is in package acpica-tools) ---
+$(B)/firmware/%.h: firmware/%.asl
+	@mkdir -p $(@D)
+	@command -v iasl >/dev/null || { echo "iasl is missing: install acpica-tools" >&2; exit 1; }
+	@$(if $(Q),,echo "  IASL $<")
+	@iasl -we -tc -p $(B)/firmware/$* $< >$(B)/firmware/$*.log || { cat $(B)/firmware/$*.log >&2; exit 1; }
+	@mv $(B)/firmware/$*.hex $@
+
+$(B)/hw/acpi/tables.o: $(B)/firmware/dsdt.h
+$(B)/hw/acpi/tables.o: ALL_CFLAGS += -I$(B)/firmware
+
 # --- unit tests: one Check program a file in tests/unit ---------------------
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)
@@ -68,7 +80,8 @@ GUEST_LIB := $(patsubst guests/%,$(B)/guests/%.o,$(filter-out %_note.S %_header.
 GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
 GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
-	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom
+	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
+	$(B)/guests/iret32.elf
 
 guests: $(GUESTS)
 
@@ -93,6 +106,11 @@ $(B)/guests/%-mb.elf: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_h
 $(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_raw.o guests/lib/guest.ld
 	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
 	@objcopy -O binary $@.64 $@ && rm $@.64
+# Without the runtime: 32-bit code.
+$(B)/guests/iret32.elf: guests/iret32.S
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,-e,start -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
 # The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
 $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \
@@ -101,9 +119,78 @@ $(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
 	@objcopy -O binary $< $@
 # --- end of bare-metal guests ---
 
+# --- fuzz targets: tests/fuzz/fuzz_NAME.c, built by clang with its own objects ---
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libposada.a
+	@mkdir -p $(B)/corpus-$(*F:fuzz_%=%)
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(B)/libposada.a $(LIBS)
+fuzz-objects: $(FUZZ)
+fuzz-bin:
+	@$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SAN=address,undefined,fuzzer-no-link fuzz-objects
+
+# --- for people ------------------------------------------------------------------
+deps:
+	@scripts/deps build guest
+run:
+	@scripts/deps build guest
+	@$(MAKE) --no-print-directory Q=1 all
+	@scripts/run-guest $(RUNFLAGS)
+
+# What "make check" runs: see tests/run. Set by .ci/run.
+SUITES ?= deps unit fuzz boot
+check:
+	@scripts/deps build guest test
+	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
+	@$(if $(filter fuzz,$(SUITES)),$(MAKE) --no-print-directory Q=1 fuzz-bin)
+	@$(if $(filter san,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/san SAN=address,undefined unit-bin)
+	@tests/run $(SUITES)
+check-deps:
+	@scripts/check-deps
+# Debian's own kernel under the assist: minutes where KVM is software.
+check-stock:
+	@scripts/deps build guest
+	@$(MAKE) --no-print-directory Q=1 all
+	@tests/boot/stock
+bench:
+	@scripts/deps build guest test
+	@$(MAKE) --no-print-directory Q=1 all guests
+	@tests/bench/run
+# Longer than a test run may take.
+fuzz-long: fuzz-bin
+	@FUZZ_RUNS=-1 FUZZ_SECONDS=600 tests/run fuzz
+tidy:
+	@scripts/deps build lint
+	@clang-tidy --quiet $(SRC) -- -std=gnu11 -Iinclude -I$(B)/firmware -D_GNU_SOURCE -DPOSADA_VERSION='"x"'
+	@cppcheck --quiet --enable=warning,portability --inline-suppr -Iinclude --std=c11 src hw
+format:
+	@scripts/deps lint
+	@clang-format -i --style=file $(shell git ls-files '*.c' '*.h')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(B)/posada $(DESTDIR)$(PREFIX)/bin/posada
+	ln -sf posada $(DESTDIR)$(PREFIX)/bin/kvm
+	install -m 644 docs/posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/posada.1
+	ln -sf posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/kvm.1
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/posada bin/kvm share/man/man1/posada.1 share/man/man1/kvm.1)
+
+help:
+	@echo "make               build/posada and build/kvm"
+	@echo "make run           install what is missing, build, boot a Linux guest to a shell"
+	@echo "make check         install what is missing, build, run every test"
+	@echo "make deps          only install what building and the guest need"
+	@echo "make unit          unit tests            make check-deps   include rules"
+	@echo "make check-stock   boot Debian's own kernel (minutes on a software KVM)"
+	@echo "make bench         side by side with QEMU"
+	@echo "make fuzz-long     fuzz each target for 10 minutes"
+	@echo "make tidy, format  clang-tidy and cppcheck, clang-format"
+	@echo "make install       PREFIX=$(PREFIX), DESTDIR="
+
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin guests clean
+.PHONY: all unit unit-bin guests fuzz-objects fuzz-bin deps run check check-deps check-stock bench \
+	fuzz-long tidy format install uninstall help clean

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "machine.h"
 
@@ -76,6 +77,8 @@ void kvm_irq_reset(struct vm *vm);
 struct kvm_cpuid2;
 /* What the host's KVM offers, malloc'd; *out is the caller's. */
 int kvm_supported_cpuid(struct vm *vm, struct kvm_cpuid2 **out, struct err *e);
+/* "-accel help": whether this host has a KVM, and of which kind. */
+void kvm_describe_host(FILE *f);
 extern const struct bus_doorbell_ops kvm_doorbell_ops;
 
 static inline struct vm *vm_of(struct machine *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The command line: one table of options, which parses, prints -help and feeds
- * the README. No I/O beyond printing help. Main thread.
+ * the README. No I/O beyond printing help (-accel help asks /dev/kvm). Main thread.
  *
  * Options take one dash or two, and their names and values follow `kvm` and
  * `qemu-kvm`, since people know those by heart.
@@ -21,6 +21,7 @@
 #include "err.h"
 #include "opts.h"
 #include "props.h"
+#include "vm.h"
 
 const char *const machine_names[] = { "pc", NULL };
 
@@ -187,8 +188,9 @@ static int set_accel(struct config *cfg, const char *arg, struct err *e)
 
 	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
 		puts("Accelerators:\n"
-		     "  kvm      the host's /dev/kvm (default, and the only one)\n"
-		     "Properties of -accel kvm:");
+		     "  kvm      the host's /dev/kvm (default, and the only one)");
+		kvm_describe_host(stdout);
+		puts("Properties of -accel kvm:");
 		props_help(accel_props, stdout);
 		return CMDLINE_DONE;
 	}

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "assist.h"
 #include "cpuid.h"
 #include "err.h"
 #include "vm.h"
@@ -178,6 +179,27 @@ int kvm_supported_cpuid(struct vm *vm, struct kvm_cpuid2 **out, struct err *e)
 	}
 	*out = c;
 	return 0;
+}
+
+void kvm_describe_host(FILE *f)
+{
+	struct vm vm = { .kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC) };
+	struct kvm_cpuid2 *cpuid;
+	struct err err = { 0 };
+
+	if (vm.kvm_fd < 0) {
+		open_failed(errno, &err);
+	} else if (!require(&vm, &err) && !kvm_supported_cpuid(&vm, &cpuid, &err)) {
+		fprintf(f, "  this host: %s\n",
+			assist_detect(cpuid) ? "software KVM (kernel-mode guest code is emulated; "
+					       "assist=auto is on)"
+					     : "hardware KVM (assist=auto is off)");
+		free(cpuid);
+	}
+	if (err.msg[0])
+		fprintf(f, "  this host: no KVM: %s\n             %s\n", err.msg, err.hint);
+	if (vm.kvm_fd >= 0)
+		close(vm.kvm_fd);
 }
 
 static int doorbell_set(void *ctx, bool mmio, uint64_t addr, unsigned size, int64_t match,

@@ -64,11 +64,13 @@ static void tell(struct vm *vm, const char *event)
 
 /* --- pausing: see the protocol at the head of vcpu.c ------------------------ */
 
+/* vm->lock held. */
 static void kick_all(struct vm *vm, unsigned request)
 {
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		atomic_fetch_or(&vm->vcpu[i]->requests, request);
-		vcpu_kick(vm->vcpu[i]);
+		if (!vm->vcpu[i]->parked)
+			vcpu_kick(vm->vcpu[i]);
 	}
 }
 
@@ -231,7 +233,7 @@ void vm_guest_died(struct vm *vm)
 
 /* --- making ------------------------------------------------------------------- */
 
-static int load_kernel(struct vm *vm, struct boot_entry *entry, struct err *e)
+static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, struct err *e)
 {
 	struct boot_request rq = {
 		.kernel = vm->cfg->kernel,
@@ -240,6 +242,7 @@ static int load_kernel(struct vm *vm, struct boot_entry *entry, struct err *e)
 		.linux_extra = vm->assist ? assist_linux_params(vm) : NULL,
 		.mem = &vm->m.mem,
 		.rsdp = vm->rsdp,
+		.ram_is_zero = first,
 	};
 
 	rq.n_e820 = boot_e820(&vm->m.mem, rq.e820);
@@ -259,8 +262,8 @@ static void reset_vcpu(struct vcpu *v, void *ctx)
 	call->rc = vcpu_reset(v, v->id ? NULL : call->entry, &call->err);
 }
 
-/* Tables and kernel into memory, every vCPU to its start. */
-static int load_and_reset(struct vm *vm, struct err *e)
+/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
+static int load_and_reset(struct vm *vm, bool first, struct err *e)
 {
 	const struct acpi_config acpi = {
 		.n_cpus = vm->n_cpus,
@@ -271,7 +274,7 @@ static int load_and_reset(struct vm *vm, struct err *e)
 	struct boot_entry entry = { 0 };
 	int rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
 
-	rc = rc ? rc : load_kernel(vm, &entry, e);
+	rc = rc ? rc : load_kernel(vm, first, &entry, e);
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		struct reset_call call = { .entry = &entry };
 
@@ -293,7 +296,7 @@ void vm_reset(struct vm *vm)
 	machine_reset_devices(&vm->m);
 	kvm_irq_reset(vm);
 	atomic_store(&vm->report_made, false);
-	if (load_and_reset(vm, &err)) {
+	if (load_and_reset(vm, false, &err)) {
 		err_prefix(&err, "reset: ");
 		err_print(&err);
 		vm_quit(vm, (int)err.status);
@@ -361,12 +364,13 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 		rc = create_cpus(vm, e);
 	}
 	rc = rc ? rc : machine_pc_init(&vm->m, cfg, e);
-	return rc ? rc : load_and_reset(vm, e);
+	return rc ? rc : load_and_reset(vm, true, e);
 }
 
 int vm_start(struct vm *vm, struct err *e)
 {
 	vcpu_setup_kick_signal();
+	vm->started_ns = loop_now_ns();
 	vm->pause = vm->cfg->start_paused;
 	vm->state = vm->pause ? RUN_PRELAUNCH : RUN_RUNNING;
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
@@ -389,7 +393,8 @@ void vm_destroy(struct vm *vm)
 			if (!vm->vcpu[i])
 				continue;
 			atomic_fetch_or(&vm->vcpu[i]->requests, VCPU_REQ_QUIT);
-			vcpu_kick(vm->vcpu[i]);
+			if (!vm->vcpu[i]->parked)
+				vcpu_kick(vm->vcpu[i]);
 		}
 		pthread_cond_broadcast(&vm->go_cond);
 		pthread_mutex_unlock(&vm->lock);
