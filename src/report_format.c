@@ -14,12 +14,15 @@
 #include "report.h"
 #include "vm.h"
 
-#define SHOWN_INSNS 4
+#define SHOWN_BEFORE 3 /* instructions before RIP */
+#define SHOWN_INSNS 4 /* and from RIP on */
 #define SHOWN_VCPUS 8
 #define SHOWN_GROUPS 8 /* of exits of the vCPU that died */
 #define SHOWN_GROUPS_OTHER 2 /* of exits of each of the others */
 #define SHOWN_VALUES 16 /* of one group of exits */
 #define SHOWN_RETURNS 6
+
+#define VEC_PF 14
 
 #define ll(x) ((unsigned long long)(x))
 
@@ -97,8 +100,8 @@ static const char *segment_kind(const struct kvm_segment *s)
 
 static void put_segment(FILE *f, const char *name, const struct kvm_segment *s, const char *end)
 {
-	fprintf(f, "  %-3s %04x base %016llx limit %08x DPL %u %-8s%s", name, s->selector,
-		ll(s->base), s->limit, s->dpl & 3u, segment_kind(s), end);
+	fprintf(f, "  %-3s %04x base %016llx limit %08x DPL %u %-*s%s", name, s->selector,
+		ll(s->base), s->limit, s->dpl & 3u, *end ? 0 : 8, segment_kind(s), end);
 }
 
 /* What to say of a table whose memory cannot be read, or that is empty. */
@@ -167,28 +170,67 @@ void report_format_registers(struct vm *vm, const struct cpu_snapshot *c, FILE *
 
 /* --- code, page walks, stack --- */
 
+/* One instruction at code, which is at rip; returns its length, 0 when it is none. */
+static size_t put_insn(struct vm *vm, const struct cpu_facts *facts, const uint8_t *code,
+		       size_t len, uint64_t rip, const char *mark, FILE *f)
+{
+	char text[160];
+	size_t n, shown;
+
+	n = disasm_symbols(code, len, rip, facts->bits, kernel_of(vm), text, sizeof(text));
+	shown = n ? n : len < 8 ? len : 8;
+	fprintf(f, "  %s %8llx: ", mark, ll(rip));
+	for (size_t i = 0; i < shown; i++)
+		fprintf(f, "%02x ", code[i]);
+	/* Align what follows most instructions' bytes. */
+	fprintf(f, "%*s%s\n", shown < 8 ? (int)(8 - shown) * 3 + 1 : 1, "", text);
+	return n;
+}
+
+/*
+ * The instructions before RIP. x86 code can only be decoded forwards: from the
+ * start of the function, when there is a symbol and it is not far.
+ */
+static void put_code_before(struct vm *vm, const struct cpu_snapshot *c,
+			    const struct cpu_facts *facts, FILE *f)
+{
+	size_t at[SHOWN_BEFORE] = { 0 }, off = 0, n;
+	uint8_t code[1024];
+	char text[SYMBOL_MAX];
+	uint64_t distance;
+	unsigned found = 0;
+
+	if (!symbol_lookup_offset(kernel_of(vm), facts->pc, text, sizeof(text), &distance) ||
+	    distance > sizeof(code) ||
+	    guest_read_gva(vm, &c->sregs, facts->pc - distance, code, distance) < distance)
+		return;
+	while (off < distance) {
+		n = disasm(code + off, distance - off, 0, facts->bits, text, sizeof(text));
+		if (!n)
+			return; /* data in between, or RIP is inside an instruction */
+		at[found++ % SHOWN_BEFORE] = off;
+		off += n;
+	}
+	for (unsigned i = found < SHOWN_BEFORE ? 0 : found - SHOWN_BEFORE; i < found; i++) {
+		off = at[i % SHOWN_BEFORE];
+		put_insn(vm, facts, code + off, distance - off, c->regs.rip - distance + off, "  ",
+			 f);
+	}
+}
+
 static void put_code(struct vm *vm, const struct cpu_snapshot *c, const struct cpu_facts *facts,
 		     FILE *f)
 {
-	size_t off = 0;
+	size_t off = 0, n;
 
 	if (!facts->code_len) {
 		fprintf(f, "  code: the bytes at 0x%llx cannot be read\n", ll(facts->pc));
 		return;
 	}
+	put_code_before(vm, c, facts, f);
 	for (unsigned i = 0; i < SHOWN_INSNS && off < facts->code_len; i++) {
-		const uint8_t *code = facts->code + off;
-		size_t left = facts->code_len - off, n, shown;
-		char text[160];
-
-		n = disasm_symbols(code, left, c->regs.rip + off, facts->bits, kernel_of(vm), text,
-				   sizeof(text));
-		shown = n ? n : left < 8 ? left : 8;
-		fprintf(f, "  %s %8llx: ", i ? "  " : "=>", ll(c->regs.rip + off));
-		for (size_t b = 0; b < shown; b++)
-			fprintf(f, "%02x ", code[b]);
-		/* Align what follows most instructions' bytes. */
-		fprintf(f, "%*s%s\n", shown < 8 ? (int)(8 - shown) * 3 + 1 : 1, "", text);
+		n = put_insn(vm, facts, facts->code + off, facts->code_len - off, c->regs.rip + off,
+			     i ? "  " : "=>", f);
 		if (!n)
 			break;
 		off += n;
@@ -331,6 +373,9 @@ static void put_group(struct vm *vm, const struct exit_record *e, unsigned n, FI
 	case KVM_EXIT_X86_WRMSR:
 		fprintf(f, ": MSR 0x%llx", ll(e->addr));
 		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		fprintf(f, ": %s (suberror %llu)\n", kvm_exit_words(e->reason), ll(e->addr));
+		return;
 	default:
 		fprintf(f, ": %s\n", kvm_exit_words(e->reason));
 		return;
@@ -443,7 +488,9 @@ void report_format(struct vm *vm, const struct cpu_snapshot *c, const char *why,
 		put_registers(vm, c, f);
 		put_events(vm, c, f);
 		put_walk(vm, c, "walk of RIP", facts.pc, f);
-		put_walk(vm, c, "walk of CR2", c->sregs.cr2, f);
+		/* A CR2 of 0 is most often one that no page fault has set yet. */
+		if (c->sregs.cr2 != facts.pc && (c->sregs.cr2 || c->events.exception.nr == VEC_PF))
+			put_walk(vm, c, "walk of CR2", c->sregs.cr2, f);
 		put_stack(vm, c, &facts, f);
 	} else {
 		fprintf(f, "  its registers cannot be read\n");
