@@ -613,7 +613,7 @@ START_TEST(symbols)
 	report();
 	ck_assert_int_eq(unlink(cfg.kernel), 0);
 	has(text, "RIP 0010:0000000000100007  work+0x7/0x10  (64-bit mode", "at `ud2`",
-	    "CPL 0)\n     100003: 90 ", "     100004: 90 ", "     100005: 31 c0 ", "xor eax, eax\n",
+	    "CPL 0)\n       100003: 90 ", "     100004: 90 ", "     100005: 31 c0 ", "xor eax, eax\n",
 	    "  =>   100007: 0f 0b ", "jmp 0x0000000000100000 <work+0x0/0x10>\n",
 	    "maybe called from: work+0x2/0x10\n", NULL);
 }
