@@ -46,6 +46,17 @@ $(B)/posada: $(B)/src/main.o $(B)/libposada.a
 $(B)/kvm: $(B)/posada
 	@ln -sf posada $@
 
+# --- ACPI: firmware/*.asl compiled to C arrays (iasl is in package acpica-tools) ---
+$(B)/firmware/%.h: firmware/%.asl
+	@mkdir -p $(@D)
+	@command -v iasl >/dev/null || { echo "iasl is missing: install acpica-tools" >&2; exit 1; }
+	@$(if $(Q),,echo "  IASL $<")
+	@iasl -we -tc -p $(B)/firmware/$* $< >$(B)/firmware/$*.log || { cat $(B)/firmware/$*.log >&2; exit 1; }
+	@mv $(B)/firmware/$*.hex $@
+
+$(B)/hw/acpi/tables.o: $(B)/firmware/dsdt.h
+$(B)/hw/acpi/tables.o: ALL_CFLAGS += -I$(B)/firmware
+
 # --- unit tests: one Check program a file in tests/unit ---------------------
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)
@@ -69,7 +80,8 @@ GUEST_LIB := $(patsubst guests/%,$(B)/guests/%.o,$(filter-out %_note.S %_header.
 GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
 GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
-	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom
+	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
+	$(B)/guests/iret32.elf
 
 guests: $(GUESTS)
 
@@ -94,6 +106,11 @@ $(B)/guests/%-mb.elf: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_h
 $(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_raw.o guests/lib/guest.ld
 	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
 	@objcopy -O binary $@.64 $@ && rm $@.64
+# Without the runtime: 32-bit code.
+$(B)/guests/iret32.elf: guests/iret32.S
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,-e,start -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
 # The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
 $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \
