@@ -568,8 +568,7 @@ static bool rule_emulation(struct vm *vm, const struct cpu_snapshot *c, const st
 		     "plain mov there");
 	else if (!vm->assist)
 		HINT(d, "this host's KVM is a software one: with -accel kvm,assist=auto posada "
-			"carries "
-			"out what it cannot");
+			"carries out many instructions that it cannot");
 	else
 		HINT(d, "this host's KVM is a software one, and the assist does not know this "
 			"instruction either; a kernel built without it would run");

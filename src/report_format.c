@@ -17,8 +17,8 @@
 #define SHOWN_BEFORE 3 /* instructions before RIP */
 #define SHOWN_INSNS 4 /* and from RIP on */
 #define SHOWN_VCPUS 8
-#define SHOWN_GROUPS 8 /* of exits of the vCPU that died */
-#define SHOWN_GROUPS_OTHER 2 /* of exits of each of the others */
+#define SHOWN_KINDS 8 /* of exits of the vCPU that died */
+#define SHOWN_KINDS_OTHER 2 /* of exits of each of the others */
 #define SHOWN_VALUES 16 /* of one group of exits */
 #define SHOWN_RETURNS 6
 
@@ -327,7 +327,7 @@ static void put_events(struct vm *vm, const struct cpu_snapshot *c, FILE *f)
 
 /* --- exits --- */
 
-/* Exits in a row that differ only in their value. */
+/* Exits that differ only in their value. */
 static bool same_kind(const struct exit_record *a, const struct exit_record *b)
 {
 	return a->reason == b->reason && a->addr == b->addr && a->size == b->size &&
@@ -345,21 +345,40 @@ static void put_access(struct vm *vm, const struct exit_record *e, FILE *f)
 		e->size == 1 ? "" : "s");
 }
 
-static bool printable(const struct exit_record *e, unsigned n)
+static bool is_text(const struct exit_record *e, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (e[i].size != 1 ||
+		if (e[i].size != 1 || !e[i].write ||
 		    !((e[i].val >= ' ' && e[i].val <= '~') || e[i].val == '\r' || e[i].val == '\n'))
 			return false;
-	return true;
+	return n > 1;
+}
+
+/* What was read or written: as a string when it looks like console output. */
+static void put_values(const struct exit_record *e, unsigned n, FILE *f)
+{
+	unsigned skipped = n > SHOWN_VALUES ? n - SHOWN_VALUES : 0;
+
+	if (is_text(e, n)) {
+		fputs(" = \"", f);
+		for (unsigned i = 0; i < n; i++) {
+			if (e[i].val >= ' ')
+				fputc((int)e[i].val, f);
+			else
+				fputs(e[i].val == '\n' ? "\\n" : "\\r", f);
+		}
+		fputs("\"\n", f);
+		return;
+	}
+	fputs(skipped ? " = ..." : " =", f);
+	for (unsigned i = skipped; i < n; i++)
+		fprintf(f, " %llx", ll(e[i].val));
+	fputc('\n', f);
 }
 
 /* n exits of one kind, oldest first; the values of the last few. */
-static void put_group(struct vm *vm, const struct exit_record *e, unsigned n, FILE *f)
+static void put_kind(struct vm *vm, const struct exit_record *e, unsigned n, FILE *f)
 {
-	unsigned skipped = n > SHOWN_VALUES ? n - SHOWN_VALUES : 0;
-	bool text = e->write && n > 1 && printable(e, n);
-
 	fprintf(f, "%s", kvm_exit_name(e->reason));
 	if (n > 1)
 		fprintf(f, " x%u", n);
@@ -380,44 +399,39 @@ static void put_group(struct vm *vm, const struct exit_record *e, unsigned n, FI
 		fprintf(f, ": %s\n", kvm_exit_words(e->reason));
 		return;
 	}
-	fputs(skipped && !text ? " = ..." : " =", f);
-	if (text)
-		fputs(" \"", f);
-	for (unsigned i = text ? 0 : skipped; i < n; i++) {
-		if (!text)
-			fprintf(f, " %llx", ll(e[i].val));
-		else if (e[i].val >= ' ')
-			fputc((int)e[i].val, f);
-		else
-			fputs(e[i].val == '\n' ? "\\n" : "\\r", f);
-	}
-	fputs(text ? "\"\n" : "\n", f);
+	put_values(e, n, f);
 }
 
-/* The last groups of exits of one vCPU, newest last. Its thread may be adding to them. */
-static void put_exits(struct vm *vm, const struct vcpu *v, unsigned max_groups, FILE *f)
+/*
+ * The exits in the ring of one vCPU by kind, the kind seen last at the end: a
+ * console that is polled between bytes would hide all else in a plain list.
+ * The vCPU's thread may be adding to the ring.
+ */
+static void put_exits(struct vm *vm, const struct vcpu *v, unsigned max_kinds, FILE *f)
 {
 	unsigned end = __atomic_load_n(&v->ring_pos, __ATOMIC_RELAXED);
-	unsigned n = end < EXIT_RING ? end : EXIT_RING, first = n, groups = 0;
-	struct exit_record e[EXIT_RING];
+	unsigned n = end < EXIT_RING ? end : EXIT_RING, kinds = 0, k;
+	struct exit_record ring[EXIT_RING], of_kind[EXIT_RING];
+	unsigned last_of[EXIT_RING]; /* by kind, newest first: index in ring */
 
 	for (unsigned i = 0; i < n; i++)
-		e[i] = v->ring[(end - n + i) % EXIT_RING];
-	while (first > 0) {
-		if ((first == n || !same_kind(&e[first - 1], &e[first])) && ++groups > max_groups)
-			break;
-		first--;
+		ring[i] = v->ring[(end - n + i) % EXIT_RING];
+	for (unsigned i = n; i-- > 0 && kinds < max_kinds;) {
+		for (k = 0; k < kinds && !same_kind(&ring[last_of[k]], &ring[i]); k++)
+			;
+		if (k == kinds)
+			last_of[kinds++] = i;
 	}
-	if (first == n)
+	if (!n)
 		fprintf(f, "    none yet\n");
-	while (first < n) {
-		unsigned len = 1;
+	for (k = kinds; k-- > 0;) {
+		unsigned len = 0;
 
-		while (first + len < n && same_kind(&e[first], &e[first + len]))
-			len++;
+		for (unsigned i = 0; i < n; i++)
+			if (same_kind(&ring[last_of[k]], &ring[i]))
+				of_kind[len++] = ring[i];
 		fputs("    ", f);
-		put_group(vm, e + first, len, f);
-		first += len;
+		put_kind(vm, of_kind, len, f);
 	}
 }
 
@@ -435,7 +449,7 @@ static void put_other_vcpu(struct vm *vm, const struct vcpu *v, FILE *f)
 		fputc(')', f);
 	}
 	fputs(":\n", f);
-	put_exits(vm, v, SHOWN_GROUPS_OTHER, f);
+	put_exits(vm, v, SHOWN_KINDS_OTHER, f);
 }
 
 static void put_all_exits(struct vm *vm, unsigned dead, FILE *f)
@@ -443,8 +457,8 @@ static void put_all_exits(struct vm *vm, unsigned dead, FILE *f)
 	unsigned others = 0;
 
 	if (dead < vm->n_cpus && vm->vcpu[dead]) {
-		fprintf(f, "  vCPU %u, last exits, newest last:\n", dead);
-		put_exits(vm, vm->vcpu[dead], SHOWN_GROUPS, f);
+		fprintf(f, "  vCPU %u, last exits by kind, newest last:\n", dead);
+		put_exits(vm, vm->vcpu[dead], SHOWN_KINDS, f);
 	}
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		if (i == dead || !vm->vcpu[i])

@@ -521,7 +521,7 @@ static void add_exit(struct vcpu *v, uint32_t reason, uint64_t addr, uint16_t si
 START_TEST(exits)
 {
 	vm.n_cpus = 2;
-	has(report(), "vCPU 0, last exits, newest last:\n    none yet\n",
+	has(report(), "vCPU 0, last exits by kind, newest last:\n    none yet\n",
 	    "vCPU 1, last exits:\n    none yet\n", NULL);
 	for (unsigned i = 0; i < 100; i++)
 		add_exit(&cpu[0], KVM_EXIT_MMIO, 0x3ed00010, 4, false, i);
@@ -613,9 +613,26 @@ START_TEST(symbols)
 	report();
 	ck_assert_int_eq(unlink(cfg.kernel), 0);
 	has(text, "RIP 0010:0000000000100007  work+0x7/0x10  (64-bit mode", "at `ud2`",
-	    "CPL 0)\n       100003: 90 ", "     100004: 90 ", "     100005: 31 c0 ", "xor eax, eax\n",
-	    "  =>   100007: 0f 0b ", "jmp 0x0000000000100000 <work+0x0/0x10>\n",
+	    "CPL 0)\n       100003: 90 ", "     100004: 90 ", "     100005: 31 c0 ",
+	    "xor eax, eax\n", "  =>   100007: 0f 0b ", "jmp 0x0000000000100000 <work+0x0/0x10>\n",
 	    "maybe called from: work+0x2/0x10\n", NULL);
+}
+END_TEST
+
+/* A console polled before each byte: both kinds are told apart, what was there before is not lost.
+ */
+START_TEST(polled_console)
+{
+	add_exit(&cpu[0], KVM_EXIT_IO, 0x80, 1, true, 1);
+	for (const char *p = "bye\n"; *p; p++) {
+		add_exit(&cpu[0], KVM_EXIT_IO, 0x3fd, 1, false, 0x60);
+		add_exit(&cpu[0], KVM_EXIT_IO, 0x3f8, 1, true, (uint8_t)*p);
+	}
+	has(report(),
+	    "    IO: out port 0x80 (nothing is there), 1 byte = 1\n"
+	    "    IO x4: in port 0x3fd (serial0), 1 byte = 60 60 60 60\n"
+	    "    IO x4: out port 0x3f8 (serial0), 1 byte = \"bye\\n\"\n  kernel",
+	    NULL);
 }
 END_TEST
 
@@ -700,6 +717,7 @@ int main(void)
 	tcase_add_test(tc, unreadable_code_and_stack);
 	tcase_add_test(tc, exits);
 	tcase_add_test(tc, registers_of_a_segmented_guest);
+	tcase_add_test(tc, polled_console);
 	tcase_add_test(tc, symbols);
 	tcase_add_test(tc, garbage);
 	suite_add_tcase(suite, tc);
