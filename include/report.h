@@ -91,5 +91,8 @@ size_t disasm_symbols(const uint8_t *code, size_t len, uint64_t rip, unsigned bi
  * elf_path may be NULL or no ELF file. The file is read on the first use.
  */
 bool symbol_lookup(const char *elf_path, uint64_t addr, char *out, size_t out_len);
+/* The same, and how far addr is from the symbol's start. */
+bool symbol_lookup_offset(const char *elf_path, uint64_t addr, char *out, size_t out_len,
+			  uint64_t *offset);
 
 #endif

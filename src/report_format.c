@@ -14,12 +14,15 @@
 #include "report.h"
 #include "vm.h"
 
-#define SHOWN_INSNS 4
+#define SHOWN_BEFORE 3 /* instructions before RIP */
+#define SHOWN_INSNS 4 /* and from RIP on */
 #define SHOWN_VCPUS 8
-#define SHOWN_GROUPS 8 /* of exits of the vCPU that died */
-#define SHOWN_GROUPS_OTHER 2 /* of exits of each of the others */
+#define SHOWN_KINDS 8 /* of exits of the vCPU that died */
+#define SHOWN_KINDS_OTHER 2 /* of exits of each of the others */
 #define SHOWN_VALUES 16 /* of one group of exits */
 #define SHOWN_RETURNS 6
+
+#define VEC_PF 14
 
 #define ll(x) ((unsigned long long)(x))
 
@@ -97,8 +100,8 @@ static const char *segment_kind(const struct kvm_segment *s)
 
 static void put_segment(FILE *f, const char *name, const struct kvm_segment *s, const char *end)
 {
-	fprintf(f, "  %-3s %04x base %016llx limit %08x DPL %u %-8s%s", name, s->selector,
-		ll(s->base), s->limit, s->dpl & 3u, segment_kind(s), end);
+	fprintf(f, "  %-3s %04x base %016llx limit %08x DPL %u %-*s%s", name, s->selector,
+		ll(s->base), s->limit, s->dpl & 3u, *end ? 0 : 8, segment_kind(s), end);
 }
 
 /* What to say of a table whose memory cannot be read, or that is empty. */
@@ -167,28 +170,67 @@ void report_format_registers(struct vm *vm, const struct cpu_snapshot *c, FILE *
 
 /* --- code, page walks, stack --- */
 
+/* One instruction at code, which is at rip; returns its length, 0 when it is none. */
+static size_t put_insn(struct vm *vm, const struct cpu_facts *facts, const uint8_t *code,
+		       size_t len, uint64_t rip, const char *mark, FILE *f)
+{
+	char text[160];
+	size_t n, shown;
+
+	n = disasm_symbols(code, len, rip, facts->bits, kernel_of(vm), text, sizeof(text));
+	shown = n ? n : len < 8 ? len : 8;
+	fprintf(f, "  %s %8llx: ", mark, ll(rip));
+	for (size_t i = 0; i < shown; i++)
+		fprintf(f, "%02x ", code[i]);
+	/* Align what follows most instructions' bytes. */
+	fprintf(f, "%*s%s\n", shown < 8 ? (int)(8 - shown) * 3 + 1 : 1, "", text);
+	return n;
+}
+
+/*
+ * The instructions before RIP. x86 code can only be decoded forwards: from the
+ * start of the function, when there is a symbol and it is not far.
+ */
+static void put_code_before(struct vm *vm, const struct cpu_snapshot *c,
+			    const struct cpu_facts *facts, FILE *f)
+{
+	size_t at[SHOWN_BEFORE] = { 0 }, off = 0, n;
+	uint8_t code[1024];
+	char text[SYMBOL_MAX];
+	uint64_t distance;
+	unsigned found = 0;
+
+	if (!symbol_lookup_offset(kernel_of(vm), facts->pc, text, sizeof(text), &distance) ||
+	    distance > sizeof(code) ||
+	    guest_read_gva(vm, &c->sregs, facts->pc - distance, code, distance) < distance)
+		return;
+	while (off < distance) {
+		n = disasm(code + off, distance - off, 0, facts->bits, text, sizeof(text));
+		if (!n)
+			return; /* data in between, or RIP is inside an instruction */
+		at[found++ % SHOWN_BEFORE] = off;
+		off += n;
+	}
+	for (unsigned i = found < SHOWN_BEFORE ? 0 : found - SHOWN_BEFORE; i < found; i++) {
+		off = at[i % SHOWN_BEFORE];
+		put_insn(vm, facts, code + off, distance - off, c->regs.rip - distance + off, "  ",
+			 f);
+	}
+}
+
 static void put_code(struct vm *vm, const struct cpu_snapshot *c, const struct cpu_facts *facts,
 		     FILE *f)
 {
-	size_t off = 0;
+	size_t off = 0, n;
 
 	if (!facts->code_len) {
 		fprintf(f, "  code: the bytes at 0x%llx cannot be read\n", ll(facts->pc));
 		return;
 	}
+	put_code_before(vm, c, facts, f);
 	for (unsigned i = 0; i < SHOWN_INSNS && off < facts->code_len; i++) {
-		const uint8_t *code = facts->code + off;
-		size_t left = facts->code_len - off, n, shown;
-		char text[160];
-
-		n = disasm_symbols(code, left, c->regs.rip + off, facts->bits, kernel_of(vm), text,
-				   sizeof(text));
-		shown = n ? n : left < 8 ? left : 8;
-		fprintf(f, "  %s %8llx: ", i ? "  " : "=>", ll(c->regs.rip + off));
-		for (size_t b = 0; b < shown; b++)
-			fprintf(f, "%02x ", code[b]);
-		/* Align what follows most instructions' bytes. */
-		fprintf(f, "%*s%s\n", shown < 8 ? (int)(8 - shown) * 3 + 1 : 1, "", text);
+		n = put_insn(vm, facts, facts->code + off, facts->code_len - off, c->regs.rip + off,
+			     i ? "  " : "=>", f);
 		if (!n)
 			break;
 		off += n;
@@ -285,7 +327,7 @@ static void put_events(struct vm *vm, const struct cpu_snapshot *c, FILE *f)
 
 /* --- exits --- */
 
-/* Exits in a row that differ only in their value. */
+/* Exits that differ only in their value. */
 static bool same_kind(const struct exit_record *a, const struct exit_record *b)
 {
 	return a->reason == b->reason && a->addr == b->addr && a->size == b->size &&
@@ -303,21 +345,40 @@ static void put_access(struct vm *vm, const struct exit_record *e, FILE *f)
 		e->size == 1 ? "" : "s");
 }
 
-static bool printable(const struct exit_record *e, unsigned n)
+static bool is_text(const struct exit_record *e, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (e[i].size != 1 ||
+		if (e[i].size != 1 || !e[i].write ||
 		    !((e[i].val >= ' ' && e[i].val <= '~') || e[i].val == '\r' || e[i].val == '\n'))
 			return false;
-	return true;
+	return n > 1;
+}
+
+/* What was read or written: as a string when it looks like console output. */
+static void put_values(const struct exit_record *e, unsigned n, FILE *f)
+{
+	unsigned skipped = n > SHOWN_VALUES ? n - SHOWN_VALUES : 0;
+
+	if (is_text(e, n)) {
+		fputs(" = \"", f);
+		for (unsigned i = 0; i < n; i++) {
+			if (e[i].val >= ' ')
+				fputc((int)e[i].val, f);
+			else
+				fputs(e[i].val == '\n' ? "\\n" : "\\r", f);
+		}
+		fputs("\"\n", f);
+		return;
+	}
+	fputs(skipped ? " = ..." : " =", f);
+	for (unsigned i = skipped; i < n; i++)
+		fprintf(f, " %llx", ll(e[i].val));
+	fputc('\n', f);
 }
 
 /* n exits of one kind, oldest first; the values of the last few. */
-static void put_group(struct vm *vm, const struct exit_record *e, unsigned n, FILE *f)
+static void put_kind(struct vm *vm, const struct exit_record *e, unsigned n, FILE *f)
 {
-	unsigned skipped = n > SHOWN_VALUES ? n - SHOWN_VALUES : 0;
-	bool text = e->write && n > 1 && printable(e, n);
-
 	fprintf(f, "%s", kvm_exit_name(e->reason));
 	if (n > 1)
 		fprintf(f, " x%u", n);
@@ -331,48 +392,46 @@ static void put_group(struct vm *vm, const struct exit_record *e, unsigned n, FI
 	case KVM_EXIT_X86_WRMSR:
 		fprintf(f, ": MSR 0x%llx", ll(e->addr));
 		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		fprintf(f, ": %s (suberror %llu)\n", kvm_exit_words(e->reason), ll(e->addr));
+		return;
 	default:
 		fprintf(f, ": %s\n", kvm_exit_words(e->reason));
 		return;
 	}
-	fputs(skipped && !text ? " = ..." : " =", f);
-	if (text)
-		fputs(" \"", f);
-	for (unsigned i = text ? 0 : skipped; i < n; i++) {
-		if (!text)
-			fprintf(f, " %llx", ll(e[i].val));
-		else if (e[i].val >= ' ')
-			fputc((int)e[i].val, f);
-		else
-			fputs(e[i].val == '\n' ? "\\n" : "\\r", f);
-	}
-	fputs(text ? "\"\n" : "\n", f);
+	put_values(e, n, f);
 }
 
-/* The last groups of exits of one vCPU, newest last. Its thread may be adding to them. */
-static void put_exits(struct vm *vm, const struct vcpu *v, unsigned max_groups, FILE *f)
+/*
+ * The exits in the ring of one vCPU by kind, the kind seen last at the end: a
+ * console that is polled between bytes would hide all else in a plain list.
+ * The vCPU's thread may be adding to the ring.
+ */
+static void put_exits(struct vm *vm, const struct vcpu *v, unsigned max_kinds, FILE *f)
 {
 	unsigned end = __atomic_load_n(&v->ring_pos, __ATOMIC_RELAXED);
-	unsigned n = end < EXIT_RING ? end : EXIT_RING, first = n, groups = 0;
-	struct exit_record e[EXIT_RING];
+	unsigned n = end < EXIT_RING ? end : EXIT_RING, kinds = 0, k;
+	struct exit_record ring[EXIT_RING], of_kind[EXIT_RING];
+	unsigned last_of[EXIT_RING]; /* by kind, newest first: index in ring */
 
 	for (unsigned i = 0; i < n; i++)
-		e[i] = v->ring[(end - n + i) % EXIT_RING];
-	while (first > 0) {
-		if ((first == n || !same_kind(&e[first - 1], &e[first])) && ++groups > max_groups)
-			break;
-		first--;
+		ring[i] = v->ring[(end - n + i) % EXIT_RING];
+	for (unsigned i = n; i-- > 0 && kinds < max_kinds;) {
+		for (k = 0; k < kinds && !same_kind(&ring[last_of[k]], &ring[i]); k++)
+			;
+		if (k == kinds)
+			last_of[kinds++] = i;
 	}
-	if (first == n)
+	if (!n)
 		fprintf(f, "    none yet\n");
-	while (first < n) {
-		unsigned len = 1;
+	for (k = kinds; k-- > 0;) {
+		unsigned len = 0;
 
-		while (first + len < n && same_kind(&e[first], &e[first + len]))
-			len++;
+		for (unsigned i = 0; i < n; i++)
+			if (same_kind(&ring[last_of[k]], &ring[i]))
+				of_kind[len++] = ring[i];
 		fputs("    ", f);
-		put_group(vm, e + first, len, f);
-		first += len;
+		put_kind(vm, of_kind, len, f);
 	}
 }
 
@@ -390,7 +449,7 @@ static void put_other_vcpu(struct vm *vm, const struct vcpu *v, FILE *f)
 		fputc(')', f);
 	}
 	fputs(":\n", f);
-	put_exits(vm, v, SHOWN_GROUPS_OTHER, f);
+	put_exits(vm, v, SHOWN_KINDS_OTHER, f);
 }
 
 static void put_all_exits(struct vm *vm, unsigned dead, FILE *f)
@@ -398,8 +457,8 @@ static void put_all_exits(struct vm *vm, unsigned dead, FILE *f)
 	unsigned others = 0;
 
 	if (dead < vm->n_cpus && vm->vcpu[dead]) {
-		fprintf(f, "  vCPU %u, last exits, newest last:\n", dead);
-		put_exits(vm, vm->vcpu[dead], SHOWN_GROUPS, f);
+		fprintf(f, "  vCPU %u, last exits by kind, newest last:\n", dead);
+		put_exits(vm, vm->vcpu[dead], SHOWN_KINDS, f);
 	}
 	for (unsigned i = 0; i < vm->n_cpus; i++) {
 		if (i == dead || !vm->vcpu[i])
@@ -443,7 +502,9 @@ void report_format(struct vm *vm, const struct cpu_snapshot *c, const char *why,
 		put_registers(vm, c, f);
 		put_events(vm, c, f);
 		put_walk(vm, c, "walk of RIP", facts.pc, f);
-		put_walk(vm, c, "walk of CR2", c->sregs.cr2, f);
+		/* A CR2 of 0 is most often one that no page fault has set yet. */
+		if (c->sregs.cr2 != facts.pc && (c->sregs.cr2 || c->events.exception.nr == VEC_PF))
+			put_walk(vm, c, "walk of CR2", c->sregs.cr2, f);
 		put_stack(vm, c, &facts, f);
 	} else {
 		fprintf(f, "  its registers cannot be read\n");

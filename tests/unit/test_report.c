@@ -5,9 +5,11 @@
  */
 #include <asm/processor-flags.h>
 #include <check.h>
+#include <elf.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bus.h"
 #include "config.h"
@@ -194,6 +196,39 @@ START_TEST(page_fault_without_gate)
 	/* Without word from KVM, CR2 is taken for a hint only. */
 	vm.software_kvm = false;
 	has(cause(), "perhaps #PF page fault accessing 0x100001234", NULL);
+}
+END_TEST
+
+START_TEST(page_fault_for_lack_of_rights)
+{
+	c.sregs.idt.limit = 0;
+	c.sregs.cr2 = 0x400010;
+	put64(0x9000, 0xa007);
+	put64(0xa000, 0xb007);
+	put64(0xb010, 0x400085); /* user, read-only */
+	exception(14, 3);
+	has(cause(), "writing 0x400010 (CR2, on a read-only page)", NULL);
+	exception(14, 1);
+	has(cause(), "reading 0x400010 (CR2, on a user page, which SMAP or SMEP", NULL);
+	put64(0xb010, 0x400083);
+	exception(14, 5);
+	has(cause(), "on a supervisor page, from CPL 3", NULL);
+	c.sregs.efer |= 1 << 11;
+	put64(0xb010, 0x400083 | 1ull << 63);
+	exception(14, 0x11);
+	has(cause(), "executing 0x400010 (CR2, on a no-execute page)", NULL);
+	c.regs.rsp = 0x400030;
+	has(cause(), ": at the stack pointer", NULL);
+}
+END_TEST
+
+/* What happens to a program's first system call on a KVM that gets SYSCALL wrong. */
+START_TEST(syscall_without_assist)
+{
+	c.sregs.ss.dpl = 3;
+	exception(14, 0x15);
+	has(cause(), "RIP 0x100000 is on a supervisor page, at CPL 3", NULL);
+	has(d.hint, "-accel kvm,assist=auto", NULL);
 }
 END_TEST
 
@@ -486,7 +521,7 @@ static void add_exit(struct vcpu *v, uint32_t reason, uint64_t addr, uint16_t si
 START_TEST(exits)
 {
 	vm.n_cpus = 2;
-	has(report(), "vCPU 0, last exits, newest last:\n    none yet\n",
+	has(report(), "vCPU 0, last exits by kind, newest last:\n    none yet\n",
 	    "vCPU 1, last exits:\n    none yet\n", NULL);
 	for (unsigned i = 0; i < 100; i++)
 		add_exit(&cpu[0], KVM_EXIT_MMIO, 0x3ed00010, 4, false, i);
@@ -524,6 +559,79 @@ START_TEST(registers_of_a_segmented_guest)
 	CODE_IS(0xb8, 0x34, 0x12, 0, 0);
 	has(report(), "(32-bit protected mode, CPL 0)", "=>    f0000: b8 34 12 00 00",
 	    "mov eax, 0x1234", "walk of RIP 0x100000: paging is off", "stack 0x20010: 1234 0",
+	    NULL);
+}
+END_TEST
+
+/* A kernel file with one function "work" of 16 bytes at CODE. */
+static const char *make_kernel(void)
+{
+	static char path[] = "/tmp/test_report.XXXXXX";
+	struct {
+		Elf64_Ehdr eh;
+		Elf64_Shdr sh[4];
+		Elf64_Sym sym[2];
+		char names[8];
+	} i = { .names = "\0work" };
+	int fd;
+
+	memcpy(i.eh.e_ident, ELFMAG, SELFMAG);
+	i.eh.e_ident[EI_CLASS] = ELFCLASS64;
+	i.eh.e_ident[EI_DATA] = ELFDATA2LSB;
+	i.eh.e_type = ET_EXEC;
+	i.eh.e_machine = EM_X86_64;
+	i.eh.e_shoff = sizeof(i.eh);
+	i.eh.e_shentsize = sizeof(Elf64_Shdr);
+	i.eh.e_shnum = 4;
+	i.sh[1] = (Elf64_Shdr){ .sh_flags = SHF_EXECINSTR, .sh_addr = CODE, .sh_size = 0x1000 };
+	i.sh[2] = (Elf64_Shdr){ .sh_type = SHT_SYMTAB,
+				.sh_offset = sizeof(i.eh) + sizeof(i.sh),
+				.sh_size = sizeof(i.sym),
+				.sh_link = 3,
+				.sh_entsize = sizeof(Elf64_Sym) };
+	i.sh[3] = (Elf64_Shdr){ .sh_offset = sizeof(i.eh) + sizeof(i.sh) + sizeof(i.sym),
+				.sh_size = sizeof(i.names) };
+	i.sym[1] = (Elf64_Sym){ .st_name = 1,
+				.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC),
+				.st_shndx = 1,
+				.st_value = CODE,
+				.st_size = 16 };
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, &i, sizeof(i)), sizeof(i));
+	close(fd);
+	return path;
+}
+
+START_TEST(symbols)
+{
+	cfg.kernel = make_kernel();
+	/* five nops, an xor, a ud2, a jump back to the start */
+	CODE_IS(0x90, 0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x0b, 0xeb, 0xf5);
+	c.regs.rip = CODE + 7;
+	put64(STACK + 8, CODE + 2);
+	report();
+	ck_assert_int_eq(unlink(cfg.kernel), 0);
+	has(text, "RIP 0010:0000000000100007  work+0x7/0x10  (64-bit mode", "at `ud2`",
+	    "CPL 0)\n       100003: 90 ", "     100004: 90 ", "     100005: 31 c0 ",
+	    "xor eax, eax\n", "  =>   100007: 0f 0b ", "jmp 0x0000000000100000 <work+0x0/0x10>\n",
+	    "maybe called from: work+0x2/0x10\n", NULL);
+}
+END_TEST
+
+/* A console polled before each byte: both kinds are told apart, what was there before is not lost.
+ */
+START_TEST(polled_console)
+{
+	add_exit(&cpu[0], KVM_EXIT_IO, 0x80, 1, true, 1);
+	for (const char *p = "bye\n"; *p; p++) {
+		add_exit(&cpu[0], KVM_EXIT_IO, 0x3fd, 1, false, 0x60);
+		add_exit(&cpu[0], KVM_EXIT_IO, 0x3f8, 1, true, (uint8_t)*p);
+	}
+	has(report(),
+	    "    IO: out port 0x80 (nothing is there), 1 byte = 1\n"
+	    "    IO x4: in port 0x3fd (serial0), 1 byte = 60 60 60 60\n"
+	    "    IO x4: out port 0x3f8 (serial0), 1 byte = \"bye\\n\"\n  kernel",
 	    NULL);
 }
 END_TEST
@@ -588,6 +696,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, no_idt);
 	tcase_add_test(tc, page_fault_without_gate);
+	tcase_add_test(tc, page_fault_for_lack_of_rights);
+	tcase_add_test(tc, syscall_without_assist);
 	tcase_add_test(tc, null_pointers);
 	tcase_add_test(tc, rip_not_fetchable);
 	tcase_add_test(tc, idt_unreachable);
@@ -607,6 +717,8 @@ int main(void)
 	tcase_add_test(tc, unreadable_code_and_stack);
 	tcase_add_test(tc, exits);
 	tcase_add_test(tc, registers_of_a_segmented_guest);
+	tcase_add_test(tc, polled_console);
+	tcase_add_test(tc, symbols);
 	tcase_add_test(tc, garbage);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
