@@ -257,6 +257,7 @@ START_TEST(rip_not_fetchable)
 	put64(0xa000, 0xb007);
 	put64(0x9000, 0xa007);
 	put64(0xb000, 0x87);
+	ck_assert_ptr_null(strstr(cause(), "user page"));
 	c.sregs.cr4 |= X86_CR4_SMEP;
 	has(cause(), "on a user page, at CPL 0 with CR4.SMEP", NULL);
 	put64(0xb000, 0x83);
