@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config.h"
 #include "err.h"
@@ -359,6 +360,7 @@ static int add(struct vm *vm, struct chardev *c, const struct mon_form *form, st
 		return err_set(e, ERR_HOST, ENOMEM, "not enough memory for a monitor");
 	s->mon.vm = vm;
 	s->form = form;
+	s->shared = chardev_wants_monitor(c);
 	ret = chardev_attach(c, &session_client, s, &s->port, e);
 	if (ret < 0) {
 		form->closed(s);
@@ -382,6 +384,19 @@ int monitor_add_qmp(struct vm *vm, struct chardev *c, struct err *e)
 	return add(vm, c, &mon_qmp_form, e);
 }
 
+/* A peer that reads shall get the answer to its quit; one that does not holds nothing up. */
+static void say_last_words(struct mon_session *s)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 200; i++) {
+		flush(s);
+		if (!mon_backlog(s))
+			return;
+		nanosleep(&ms, NULL);
+	}
+}
+
 void monitors_destroy(struct vm *vm)
 {
 	struct mon_session **p = &sessions;
@@ -396,7 +411,7 @@ void monitors_destroy(struct vm *vm)
 		}
 		*p = s->next;
 		vm_unlisten(vm, &s->listener);
-		flush(s);
+		say_last_words(s);
 		chardev_detach(s->port);
 		forget_peer(s);
 		free(s);

@@ -38,6 +38,7 @@ struct mon_session {
 	uint8_t in[4096];
 	size_t in_pos, in_len;
 	bool feeding;
+	bool shared; /* the terminal is the guest's console as well */
 	/* output the backend did not take */
 	char *out;
 	size_t out_pos, out_len, out_cap;

@@ -220,12 +220,10 @@ static void pm_reset(struct dev *d)
 {
 	struct acpi_pm *p = (struct acpi_pm *)d;
 
-	pthread_mutex_lock(&d->lock);
 	p->msb_seen = (uint32_t)ticks() & 0x80000000u;
 	p->status = p->enable = p->cnt = p->gpe_enable = 0;
 	p->reset_val = 0;
 	update_sci(p);
-	pthread_mutex_unlock(&d->lock);
 }
 
 static void map(struct acpi_pm *p, struct io_region *r, const char *name, const struct io_ops *ops,
@@ -254,7 +252,6 @@ static int pm_init(struct dev *d, struct err *e)
 	map(p, &p->reset, "acpi-reset", &reset_ops, ACPI_RESET_PORT, 1);
 	d->m->power_button = power_button;
 	d->m->power_button_ctx = p;
-	pm_reset(d);
 	return 0;
 }
 

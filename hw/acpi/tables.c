@@ -247,24 +247,14 @@ enum { MADT_FIXED_LEN = 44, LAPIC_LEN = 8, X2APIC_LEN = 16 };
 
 #define FIRST_X2APIC_ID 255u /* an 8-bit id of 255 means every CPU */
 #define CPU_ENABLED 1u
-#define OVERRIDE_LEVEL_HIGH 0xd /* level-triggered, active high */
-
-static uint8_t *put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
-{
-	put(p, 0, 1, MADT_OVERRIDE);
-	put(p, 1, 1, 10);
-	put(p, 3, 1, irq); /* of bus 0, ISA */
-	put(p, 4, 4, gsi);
-	put(p, 8, 2, flags);
-	return p + 10;
-}
+#define LEVEL_ACTIVE_HIGH 0xd
 
 static uint64_t build_madt(struct area *a, const struct acpi_config *c)
 {
 	size_t n_lapic = c->n_cpus < FIRST_X2APIC_ID ? c->n_cpus : FIRST_X2APIC_ID;
 	size_t n_x2apic = c->n_cpus - n_lapic;
-	size_t len = MADT_FIXED_LEN + LAPIC_LEN * n_lapic + X2APIC_LEN * n_x2apic + 12 + 10 +
-		     6 + (n_x2apic ? 12 : 0);
+	size_t len = MADT_FIXED_LEN + LAPIC_LEN * n_lapic + X2APIC_LEN * n_x2apic + 12 + 10 + 6 +
+		     (n_x2apic ? 12 : 0);
 	uint64_t gpa;
 	uint8_t *t = table_alloc(a, "APIC", 5, len, &gpa), *p;
 
@@ -294,8 +284,16 @@ static uint64_t build_madt(struct area *a, const struct acpi_config *c)
 	put(p, 1, 1, 12);
 	put(p, 4, 4, IOAPIC_ADDR); /* id at 2 and first interrupt at 8 are 0 */
 	p += 12;
-	/* ISA lines are at the pins of their numbers, the timer at 0 too; the SCI is level-triggered. */
-	p = put_override(p, ACPI_SCI_IRQ, ACPI_SCI_IRQ, OVERRIDE_LEVEL_HIGH);
+	/*
+	 * ISA interrupts are IOAPIC pins of the same number, the timer's too (on
+	 * other PCs it is pin 2); all are edge-triggered but the SCI.
+	 */
+	put(p, 0, 1, MADT_OVERRIDE);
+	put(p, 1, 1, 10);
+	put(p, 3, 1, ACPI_SCI_IRQ); /* of bus 0, ISA */
+	put(p, 4, 4, ACPI_SCI_IRQ); /* GSI */
+	put(p, 8, 2, LEVEL_ACTIVE_HIGH);
+	p += 10;
 	put(p, 0, 1, MADT_LAPIC_NMI);
 	put(p, 1, 1, 6);
 	put(p, 2, 1, 0xff); /* every processor */

@@ -429,7 +429,6 @@ static void i8042_reset(struct dev *d)
 {
 	struct i8042 *c = (struct i8042 *)d;
 
-	pthread_mutex_lock(&d->lock);
 	for (unsigned i = 0; i < sizeof(c->memory); i++)
 		c->memory[i] = 0;
 	c->memory[0] = CB_SYSTEM | CB_AUX_OFF | CB_TRANSLATE;
@@ -441,7 +440,6 @@ static void i8042_reset(struct dev *d)
 	c->answer_waits = false;
 	keyboard_power_on(&c->kbd);
 	update(c);
-	pthread_mutex_unlock(&d->lock);
 }
 
 static int i8042_init(struct dev *d, struct err *e)
@@ -451,8 +449,6 @@ static int i8042_init(struct dev *d, struct err *e)
 
 	if (!rc)
 		rc = isa_map(d, &c->command, &command_ops, COMMAND_PORT, 1, e);
-	if (!rc)
-		i8042_reset(d);
 	return rc;
 }
 

@@ -48,7 +48,6 @@ static void port92_reset(struct dev *d)
 
 static int port92_init(struct dev *d, struct err *e)
 {
-	port92_reset(d);
 	return isa_map(d, &((struct port92 *)d)->port, &port92_ops, PORT92, 1, e);
 }
 

@@ -442,13 +442,11 @@ static void rtc_reset(struct dev *d)
 {
 	struct rtc *r = (struct rtc *)d;
 
-	pthread_mutex_lock(&d->lock);
 	catch_up(r);
 	r->index = 0;
 	r->cmos[REG_B] &= ~(B_PIE | B_AIE | B_UIE | B_SQWE);
 	r->cmos[REG_C] = 0;
 	update_irq(r);
-	pthread_mutex_unlock(&d->lock);
 }
 
 static int rtc_init(struct dev *d, struct err *e)

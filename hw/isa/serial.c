@@ -555,7 +555,6 @@ static void serial_reset(struct dev *d)
 {
 	struct serial *s = (struct serial *)d;
 
-	pthread_mutex_lock(&d->lock);
 	s->ier = s->fcr = s->lcr = s->mcr = s->scr = s->dlm = 0;
 	s->dll = 12; /* 9600 baud, as firmware leaves it */
 	s->msr_deltas = 0;
@@ -564,7 +563,6 @@ static void serial_reset(struct dev *d)
 	rx_clear(s);
 	rx_refill(s);
 	update_irq(s);
-	pthread_mutex_unlock(&d->lock);
 }
 
 /* The first index that no earlier serial port has; -1 when there is none. */
@@ -579,6 +577,12 @@ static int free_index(const struct serial *s)
 		if (!(used & 1u << i))
 			return i;
 	return -1;
+}
+
+/* Whether it is where the ACPI tables say that COM1 to COM4 are. */
+static bool is_com(const struct serial *s)
+{
+	return s->iobase == com[s->index - 1].iobase && s->irq_n == com[s->index - 1].irq;
 }
 
 static int serial_init(struct dev *d, struct err *e)
@@ -607,16 +611,17 @@ static int serial_init(struct dev *d, struct err *e)
 	if (rc)
 		return rc;
 	rc = isa_map(d, &s->ports, &serial_ops, s->iobase, N_PORTS, e);
-	if (rc)
-		return rc;
-	serial_reset(d);
-	return 0;
+	if (!rc && is_com(s))
+		d->m->serial_mask |= 1u << (s->index - 1);
+	return rc;
 }
 
 static void serial_fini(struct dev *d)
 {
 	struct serial *s = (struct serial *)d;
 
+	if (bus_mapped(&s->ports) && is_com(s))
+		d->m->serial_mask &= ~(1u << (s->index - 1));
 	isa_unmap(&s->ports);
 	loop_timer_cancel(&s->rx_timer);
 	tx_drain(s);

@@ -8,6 +8,7 @@
 #ifndef FAKE_MONITOR_H
 #define FAKE_MONITOR_H
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ struct chardev {
 	const struct chardev_client *client;
 	void *ctx;
 	bool open; /* a peer is there */
+	bool console; /* "mon:" */
 	size_t room; /* bytes the peer will take */
 	char *out; /* what it has got, NUL-terminated */
 	size_t len, cap;
@@ -71,6 +73,11 @@ size_t chardev_write(struct chardev_port *p, const void *buf, size_t len)
 	c->out[c->len] = '\0';
 	c->room -= n;
 	return n;
+}
+
+bool chardev_wants_monitor(const struct chardev *c)
+{
+	return c->console;
 }
 
 static bool chardev_accepted; /* set by chardev_accept */

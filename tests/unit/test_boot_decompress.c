@@ -210,7 +210,8 @@ END_TEST
 START_TEST(detect)
 {
 	ck_assert_int_eq(compression_detect((const uint8_t *)"\x1f\x8b\x08", 3), COMPRESS_NONE);
-	ck_assert_int_eq(compression_detect((const uint8_t *)"0123456789abcdef", 16), COMPRESS_NONE);
+	ck_assert_int_eq(compression_detect((const uint8_t *)"0123456789abcdef", 16),
+			 COMPRESS_NONE);
 }
 END_TEST
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor: the table, the JSON protocol, the text form and its line editor, over a fake VM. */
 #include <check.h>
-#include <errno.h>
 #include <unistd.h>
 
 #include "fake_monitor.h"
@@ -611,6 +610,42 @@ START_TEST(table_is_sound)
 }
 END_TEST
 
+/* One row of the list in docs/monitor.md. */
+static void list_row(const struct mon_cmd *c, char *row, size_t len)
+{
+	char text[100] = "";
+
+	if (c->text)
+		snprintf(text, sizeof(text), "`%s`%s%s%s", c->text, c->alias ? ", `" : "",
+			 c->alias ? c->alias : "", c->alias ? "`" : "");
+	snprintf(row, len, "| %s | %s%s%s | %s |\n", text, c->qmp ? "`" : "", c->qmp ? c->qmp : "",
+		 c->qmp ? "`" : "", c->help);
+}
+
+/* The list in the documentation is the table's. Its lines can be pasted from what this prints. */
+START_TEST(documentation_lists_the_table)
+{
+	static char doc[1 << 16];
+	FILE *f = fopen("docs/monitor.md", "r");
+	size_t rows = 0, found = 0;
+	char row[400];
+
+	ck_assert_msg(f != NULL, "docs/monitor.md: %s (run from the top directory)",
+		      strerror(errno));
+	doc[fread(doc, 1, sizeof(doc) - 1, f)] = '\0';
+	fclose(f);
+	for (const struct mon_cmd *c = mon_cmds; c->run; c++) {
+		list_row(c, row, sizeof(row));
+		rows++;
+		if (strstr(doc, row))
+			found++;
+		else
+			fputs(row, stderr);
+	}
+	ck_assert_uint_eq(found, rows);
+}
+END_TEST
+
 /* --- text commands --- */
 
 /* [line, output] */
@@ -672,8 +707,10 @@ static const char *const texts[][2] = {
 	{ "p /u -10", "18446744073709551606\n" },
 	{ "p /o 8", "010\n" },
 	{ "p /c 65", "'A'\n" },
-	{ "p ( 1 + 2 ) * 3", "Error: '* 3' is more than the command takes\n"
-			     "Usage: print|p [/FMT] expr\n" },
+	{ "p ( 1 + 2 ) * 3 ", "9\n" },
+	{ "p 1 2", "Error: expression '1 2': an operator is missing at '2'\n"
+		   "Usage: print|p [/FMT] expr\n" },
+	{ "o 0x510 (1 + 2)*2 + 1", "" },
 	{ "p (1 + 2)*3", "9\n" },
 	{ "p 1<<4|0x81&0xf^2", "19\n" },
 	{ "p 7-2-1", "4\n" },
@@ -868,13 +905,24 @@ START_TEST(typing)
 	type(&a, "inf");
 	forget_output(&a);
 	fake_open(&a);
-	ck_assert_str_eq(said(&a), "\r(posada) inf\033[K");
+	ck_assert_str_eq(said(&a), "\r\n\r(posada) inf\033[K");
 	/* A new peer gets the greeting and an empty line. */
 	fake_close(&a);
 	fake_open(&a);
-	ck_has(said(&a), "monitor - type");
+	ck_assert_int_eq(strncmp(said(&a), "posada 0.1.0 monitor", 20), 0);
 	type(&a, "p 1\n");
 	ck_assert_str_eq(said(&a), "p 1\r\n1\r\n(posada) ");
+}
+END_TEST
+
+START_TEST(shared_with_the_console)
+{
+	struct err e;
+
+	a.console = true;
+	ck_assert_int_eq(monitor_add_text(&fake.vm, &a, &e), 0);
+	fake_open(&a);
+	ck_assert_int_eq(strncmp(said(&a), "\r\nposada 0.1.0 monitor", 22), 0);
 }
 END_TEST
 
@@ -996,12 +1044,14 @@ int main(void)
 	tcase_add_test(t, queries);
 	tcase_add_test(t, memory_to_a_file);
 	tcase_add_test(t, table_is_sound);
+	tcase_add_test(t, documentation_lists_the_table);
 	tcase_add_loop_test(t, every_text, 0, sizeof(texts) / sizeof(texts[0]));
 	tcase_add_test(t, text_state);
 	tcase_add_test(t, instructions);
 	tcase_add_test(t, help_shows_every_command);
 	tcase_add_test(t, human_monitor_command);
 	tcase_add_test(t, typing);
+	tcase_add_test(t, shared_with_the_console);
 	tcase_add_loop_test(t, editing, 0, sizeof(keys) / sizeof(keys[0]));
 	tcase_add_test(t, completion_lists);
 	tcase_add_test(t, long_lines_and_much_history);
