@@ -338,6 +338,22 @@ START_TEST(divide)
 }
 END_TEST
 
+START_TEST(fpu_not_enabled)
+{
+	c.sregs.idt.limit = 0;
+	CODE_IS(0x0f, 0x58, 0xc1);
+	exception(6, -1);
+	has(cause(), "at `addps xmm0, xmm1` (SSE is not enabled: CR4.OSFXSR is 0), and", NULL);
+	c.sregs.cr4 |= X86_CR4_OSFXSR;
+	has(cause(), "at `addps xmm0, xmm1`, and", NULL);
+	CODE_IS(0xc5, 0xfc, 0x58, 0xc1);
+	has(cause(), "`vaddps ymm0, ymm0, ymm1` (AVX is not enabled", NULL);
+	c.sregs.cr0 |= X86_CR0_TS;
+	exception(7, -1);
+	has(cause(), "#NM no FPU at", "(CR0.TS or CR0.EM is set)", NULL);
+}
+END_TEST
+
 START_TEST(real_mode)
 {
 	c.sregs.cr0 = 0;
@@ -705,6 +721,7 @@ int main(void)
 	tcase_add_test(tc, bad_gates);
 	tcase_add_test(tc, bad_stacks);
 	tcase_add_test(tc, divide);
+	tcase_add_test(tc, fpu_not_enabled);
 	tcase_add_test(tc, real_mode);
 	tcase_add_test(tc, paging_on_a_software_kvm);
 	tcase_add_test(tc, emulation_failure);
