@@ -258,7 +258,7 @@ static bool bad_stack(struct vm *vm, const struct cpu_snapshot *c, const struct 
 		      ll(w.gpa), words);
 		return true;
 	}
-	if (!w.writable) {
+	if (!w.writable && (c->sregs.cr0 & X86_CR0_WP)) {
 		CAUSE(d, "the stack (0x%llx) is on a read-only page", ll(sp));
 		return true;
 	}

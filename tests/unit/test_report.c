@@ -313,6 +313,8 @@ START_TEST(bad_stacks)
 	c.regs.rsp = 0x200008;
 	put64(0xb008, 0x200081);
 	put64(0xb000, 0x81); /* IDT and code are there: reading them is fine */
+	has(cause(), "though IDT and stack look right", NULL); /* CR0.WP is 0 */
+	c.sregs.cr0 |= X86_CR0_WP;
 	has(cause(), "the stack (0x200000) is on a read-only page", NULL);
 	/* With an IST the stack pointer does not matter; the TSS does. */
 	c.regs.rsp = UNMAPPED;
