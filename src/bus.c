@@ -467,7 +467,7 @@ static void region_write(const struct io_region *r, uint64_t off, const uint8_t 
 			uint64_t old = r->ops->read ? r->ops->read(r->dev, base, wide) : 0;
 
 			memcpy((uint8_t *)&old + (off - base), buf, n);
-			val = old;
+			val = load_le((uint8_t *)&old, wide);
 		}
 		if (r->ops->write && base + wide <= r->size)
 			r->ops->write(r->dev, base, val, wide);
