@@ -100,10 +100,14 @@ static struct reader *reader_self(void)
 /* *out: the current view (NULL when it is empty), safe from being freed until view_put. */
 static bool view_get(struct bus *b, struct reader *r, const struct bus_view **out)
 {
-	struct bus_view *v = atomic_load(&b->view);
+	struct bus_view *v;
 
 	if (r->depth == NESTING)
 		return false;
+	/* Before the first look at the view: whom bus_sync sees outside will see the new view. */
+	if (r->depth == 0)
+		atomic_fetch_add(&r->entered, 1);
+	v = atomic_load(&b->view);
 	for (;;) {
 		struct bus_view *again;
 
@@ -114,8 +118,7 @@ static bool view_get(struct bus *b, struct reader *r, const struct bus_view **ou
 			break;
 		v = again;
 	}
-	if (r->depth++ == 0)
-		atomic_fetch_add(&r->entered, 1);
+	r->depth++;
 	*out = v;
 	return true;
 }
