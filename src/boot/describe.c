@@ -101,6 +101,8 @@ static const char *look(const struct boot_image *img)
 		if (has(img, known[i].at, known[i].bytes, known[i].len))
 			return known[i].text;
 	}
+	if (!img->len)
+		return "an empty file";
 	if (find_word(img, MULTIBOOT_HEADER_MAGIC, MULTIBOOT_SEARCH))
 		return "a file with a Multiboot magic number, but its header's checksum is wrong";
 	if (find_word(img, MULTIBOOT2_MAGIC, MULTIBOOT2_SEARCH))

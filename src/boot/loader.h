@@ -63,9 +63,9 @@ void *boot_low(const struct boot *b, uint64_t gpa, size_t len);
 void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip);
 /*
  * Writes "[first ][append][ linux_extra]" at BOOT_CMDLINE_ADDR; linux_extra only for is_linux.
- * max: bytes the kernel takes, without the NUL. *len: bytes written, with it.
+ * max: bytes the kernel takes, without the NUL.
  */
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *len, struct err *e);
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e);
 /* "-m" as the way out, with a size in which `need` bytes and a kernel's own needs have room. */
 void boot_hint_memory(struct err *e, uint64_t need);
 

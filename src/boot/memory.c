@@ -270,7 +270,7 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip)
 	}
 }
 
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *len, struct err *e)
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
 {
 	const char *extra = b->out->is_linux ? b->rq->linux_extra : NULL;
 	const char *part[] = { first, b->rq->append, extra };
@@ -294,7 +294,6 @@ int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *
 		return -E2BIG;
 	}
 	to = boot_low(b, BOOT_CMDLINE_ADDR, n + 1);
-	*len = n + 1;
 	for (unsigned i = 0, any = 0; i < 3; i++) {
 		if (!part[i] || !*part[i])
 			continue;
