@@ -14,9 +14,9 @@
 #define MULTIBOOT2_MAGIC 0xe85250d6u
 #define MULTIBOOT2_SEARCH 32768
 
-const char boot_accepted[] = "-kernel takes a 64-bit Linux bzImage or vmlinux, a Multiboot kernel, "
-			     "an ELF kernel with a PVH note "
-			     "or a 64-bit ELF executable, each also compressed";
+const char boot_accepted[] =
+	"-kernel takes a 64-bit Linux bzImage or vmlinux, a Multiboot kernel, an ELF kernel with a "
+	"PVH note or a 64-bit ELF executable, each also compressed";
 
 /* Files known by a few bytes at a fixed place. */
 static const struct {

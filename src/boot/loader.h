@@ -27,8 +27,7 @@ struct boot_image {
 struct boot {
 	const struct boot_request *rq;
 	struct boot_entry *out;
-	/* guest memory taken so far by segments, modules and the ramdisk; low memory is never free
-	 */
+	/* guest memory taken so far, by segments, modules and the ramdisk */
 	struct {
 		uint64_t start, end;
 	} claim[BOOT_CLAIMS_MAX];
@@ -49,8 +48,8 @@ uint64_t boot_ram_top(const struct boot *b);
 void *boot_claim(struct boot *b, const char *what, uint64_t gpa, uint64_t size, struct err *e);
 /* Takes the highest free pages that end at or below `limit`. Host address or NULL; e untouched. */
 void *boot_claim_top(struct boot *b, uint64_t size, uint64_t limit, uint64_t *gpa);
-/* Takes the lowest free pages from `from` up. */
-void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *gpa);
+/* Takes the pages above all that was taken and above 1 MiB. The same. */
+void *boot_claim_above(struct boot *b, uint64_t size, uint64_t *gpa);
 /* End of the highest claim, or 0. */
 uint64_t boot_claims_end(const struct boot *b);
 /* Copies into a claim. */

@@ -160,7 +160,7 @@ static int load_module(struct boot *b, const char *text, struct info_space *info
 	ret = boot_file_open(&f, "-initrd", name, e);
 	if (ret)
 		goto out_name;
-	to = boot_claim_above(b, f.size, boot_claims_end(b), &gpa);
+	to = boot_claim_above(b, f.size, &gpa);
 	if (!to) {
 		ret = err_set(e, ERR_INPUT, E2BIG,
 			      "-initrd %s: its %s do not fit into the guest's %s above kernel and "
