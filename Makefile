@@ -80,7 +80,8 @@ GUEST_LIB := $(patsubst guests/%,$(B)/guests/%.o,$(filter-out %_note.S %_header.
 GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
 GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
-	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom
+	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
+	$(B)/guests/iret32.elf
 
 guests: $(GUESTS)
 
@@ -105,6 +106,11 @@ $(B)/guests/%-mb.elf: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_h
 $(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_raw.o guests/lib/guest.ld
 	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
 	@objcopy -O binary $@.64 $@ && rm $@.64
+# Without the runtime: 32-bit code.
+$(B)/guests/iret32.elf: guests/iret32.S
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,-e,start -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
 # The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
 $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \

@@ -174,6 +174,22 @@ void *map_window(uint64_t pa)
 	return (void *)(va + (pa & 0x1fffff));
 }
 
+uint64_t play_pt[512] __attribute__((aligned(4096)));
+
+void play_init(void)
+{
+	static uint64_t pd[512] __attribute__((aligned(4096)));
+
+	pd[0] = (uint64_t)play_pt | PTE_P | PTE_W | PTE_U;
+	pdpt[PLAY_VA >> 30] = (uint64_t)pd | PTE_P | PTE_W | PTE_U;
+}
+
+void play_map(uint64_t va, uint64_t pte)
+{
+	play_pt[va >> 12 & 511] = pte;
+	asm volatile("invlpg (%0)" ::"r"(va) : "memory");
+}
+
 void guest_start(void);
 void guest_start(void)
 {

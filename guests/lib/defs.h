@@ -8,6 +8,7 @@
 #define PTE_U 0x4
 #define PTE_PCD 0x10
 #define PTE_PS 0x80
+#define PTE_NX (1ull << 63)
 
 /* PE MP ET NE WP PG */
 #define CR0_INIT 0x80010033

@@ -112,12 +112,17 @@ uint64_t ist_top(unsigned ist); /* end of the stack of IST slot 1..3 */
 /* In asm: an exception at label `at` goes on at label `to`. */
 #define FIXUP(at, to) ".pushsection .fixup, \"a\"\n.quad " at ", " to "\n.popsection\n"
 
-/* Runs one or more instructions; `trap` says what they raised. */
+/*
+ * Runs one instruction; `trap` says what it raised. Operands are inputs, and
+ * not in RAX, RCX or RDX.
+ */
 #define TRY(insn, ...)                                                                        \
 	do {                                                                                  \
 		trap = (struct trap){ 0 };                                                    \
-		asm volatile("771: " insn "\n772:\n" FIXUP("771b", "772b") __VA_ARGS__        \
-			     : "memory", "cc");                                               \
+		asm volatile("771: " insn "\n772:\n" FIXUP("771b", "772b")                    \
+			     :                                                                \
+			     : __VA_ARGS__                                                    \
+			     : "memory", "cc", "rax", "rcx", "rdx");                          \
 	} while (0)
 
 /*
@@ -132,6 +137,7 @@ void user_run(void (*fn)(uint64_t arg), uint64_t arg);
 /* --- APIC, PIC, PIT (apic.c) --- */
 #define LAPIC_BASE 0xfee00000u
 #define IOAPIC_BASE 0xfec00000u
+/* clang-format off */
 enum lapic_reg {
 	LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_TPR = 0x80, LAPIC_EOI = 0xb0,
 	LAPIC_LDR = 0xd0, LAPIC_DFR = 0xe0, LAPIC_SVR = 0xf0, LAPIC_ICR_LO = 0x300,
@@ -139,6 +145,7 @@ enum lapic_reg {
 	LAPIC_LINT1 = 0x360, LAPIC_TIMER_INIT = 0x380, LAPIC_TIMER_CUR = 0x390,
 	LAPIC_TIMER_DIV = 0x3e0
 };
+/* clang-format on */
 #define VEC_SPURIOUS 0xff
 void lapic_init(void); /* this CPU's: enabled, spurious vector set */
 void lapic_eoi(void);
@@ -155,8 +162,15 @@ void pit_stop(void);
 /* Waits by PIT channel 2, which needs no interrupt. At most 50000 us. */
 void delay_us(unsigned us);
 
-/* --- a 2 MiB window for physical addresses beyond 4 GiB (boot.c) --- */
+/* --- memory beyond the identity map (boot.c) --- */
+/* A 2 MiB window for physical addresses beyond 4 GiB. */
 void *map_window(uint64_t pa);
+/* 512 pages of virtual memory with a page table entry each, nothing mapped at first. */
+#define PLAY_VA 0x140000000ull
+extern uint64_t play_pt[512];
+void play_init(void);
+/* Sets the entry of the page at va, and forgets the old one. */
+void play_map(uint64_t va, uint64_t pte);
 
 /* --- other CPUs (apic.c) --- */
 extern void (*ap_main)(unsigned apic_id);

@@ -196,7 +196,7 @@ int elf_load(struct boot *b, const struct elf *elf, struct err *e)
 		to = boot_claim(b, "a segment of the ELF file", s->paddr, s->memsz, e);
 		if (!to)
 			return -EINVAL;
-		memcpy(to, elf->img.p + s->offset, s->filesz);
+		boot_copy(b, to, elf->img.p + s->offset, s->filesz);
 		boot_clear(b, to + s->filesz, s->memsz - s->filesz);
 	}
 	return 0;

@@ -114,8 +114,8 @@ static int unpack(const struct boot *b, const struct boot_image *payload,
 
 		if (need < max)
 			need = max;
-		kernel_err(b, e, "kernel needs more than %s, the guest has %s", size_text(need).s,
-			   size_text(b->rq->mem->ram_size).s);
+		ret = kernel_err(b, e, "kernel needs more than %s, the guest has %s",
+				 size_text(need).s, size_text(b->rq->mem->ram_size).s);
 		boot_hint_memory(e, need + 1);
 	} else if (ret) {
 		err_prefix(e, "-kernel %s: the kernel in the Linux bzImage is unusable: ",

@@ -53,6 +53,8 @@ void *boot_claim_top(struct boot *b, uint64_t size, uint64_t limit, uint64_t *gp
 void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *gpa);
 /* End of the highest claim, or 0. */
 uint64_t boot_claims_end(const struct boot *b);
+/* Copies into a claim. */
+void boot_copy(const struct boot *b, void *to, const uint8_t *from, size_t len);
 /* Makes len bytes of a claim zero. */
 void boot_clear(const struct boot *b, void *p, size_t len);
 /* The fixed places below 1 MiB (BOOT_*): always there, boot_load has checked. */

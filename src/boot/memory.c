@@ -188,6 +188,31 @@ void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *g
 	return NULL;
 }
 
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	return !*p && !memcmp(p, p + 1, len - 1);
+}
+
+void boot_copy(const struct boot *b, void *to, const uint8_t *from, size_t len)
+{
+	if (!b->rq->ram_is_zero) {
+		memcpy(to, from, len);
+		return;
+	}
+	/* A bzImage's vmlinux carries its bss: megabytes of zeros that need not become pages. */
+	while (len) {
+		size_t n = BOOT_PAGE - ((uintptr_t)to & (BOOT_PAGE - 1));
+
+		if (n > len)
+			n = len;
+		if (!is_zero(from, n))
+			memcpy(to, from, n);
+		to = (uint8_t *)to + n;
+		from += n;
+		len -= n;
+	}
+}
+
 void boot_clear(const struct boot *b, void *p, size_t len)
 {
 	/* Writing zeros over fresh zeros would only make the host fill in pages. */

@@ -62,7 +62,7 @@ static int load_by_addresses(struct boot *b, const struct boot_image *img, size_
 	to = boot_claim(b, "the Multiboot kernel", load, memsz, e);
 	if (!to)
 		return -EINVAL;
-	memcpy(to, img->p + start, len);
+	boot_copy(b, to, img->p + start, len);
 	boot_clear(b, to + len, memsz - len);
 	return 0;
 }
