@@ -229,6 +229,11 @@ const struct dev_class *dev_class_find(const char *name)
 	return NULL;
 }
 
+int dev_unknown(const char *name, struct err *e)
+{
+	return err_set(e, ERR_USAGE, EINVAL, "no device '%s'", name);
+}
+
 static void fake_irq_set(void *ctx, unsigned n, bool level)
 {
 	fake.irq_sets[n]++;
