@@ -4,6 +4,7 @@
  * the main loop, and takes everything down again. Main thread.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,6 +191,9 @@ int main(int argc, char **argv)
 	struct err err = { 0 };
 	int rc, status = 0;
 
+	/* One malloc arena: those that glibc makes for each thread cost address space and start-up
+	 * time. */
+	mallopt(M_ARENA_MAX, 1);
 	rc = cmdline_parse(argc, argv, &p.cfg, &err);
 	if (rc == CMDLINE_DONE) {
 		if (fflush(stdout) || ferror(stdout)) {
