@@ -37,8 +37,7 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	log_note("stopped by %s",
-		 sigabbrev_np((int)info.ssi_signo) ? sigdescr_np((int)info.ssi_signo) : "a signal");
+	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
 	vm_quit(&p->vm, 0);
 }
 
