@@ -97,6 +97,7 @@ START_TEST(pvpanic)
 {
 	fake_add(&pvpanic_class, "");
 	ck_assert_uint_eq(inb(0x505), 0x03);
+	ck_assert(fake.m.pvpanic);
 	outb(0x505, 0x04);
 	outb(0x505, 0);
 	ck_assert_uint_eq(fake.requests, 0);
@@ -108,6 +109,7 @@ START_TEST(pvpanic)
 	machine_remove_devices(&fake.m);
 	fake_add(&pvpanic_class, "ioport=0x600,events=1");
 	ck_assert_uint_eq(inb(0x600), 0x01);
+	ck_assert(!fake.m.pvpanic);
 	outb(0x600, 0x02); /* not offered */
 	machine_remove_devices(&fake.m);
 	fake_add(&pvpanic_class, "events=2");
