@@ -107,10 +107,9 @@ $(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_r
 	@$(GUEST_LD) -o $@.64 $(filter %.o,$^)
 	@objcopy -O binary $@.64 $@ && rm $@.64
 # Without the runtime: 32-bit code.
-$(B)/guests/iret32.elf: guests/iret32.S
+$(B)/guests/iret32.elf: guests/iret32.S guests/lib/guest.ld
 	@mkdir -p $(@D)
-	@$(CC) -m32 -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,-e,start -Wl,--build-id=none \
-		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
+	@$(GUEST_LD) -m32 -Wl,-e,start -o $@ $<
 # The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
 $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \

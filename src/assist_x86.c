@@ -129,6 +129,16 @@ static int load_fpu(struct insn_cpu *c)
 	return r;
 }
 
+/* Asked each time: newer software KVMs carry out XSETBV themselves. */
+static int load_xcr0(struct insn_cpu *c)
+{
+	struct kvm_xcrs x;
+	int r = vcpu_get_xcrs(c->ctx, &x);
+
+	c->xcr0 = r == 0 && x.nr_xcrs ? x.xcrs[0].value : 1;
+	return r;
+}
+
 static int rdmsr(struct insn_cpu *c, uint32_t index, uint64_t *val)
 {
 	struct vcpu *v = c->ctx;
@@ -141,6 +151,7 @@ static const struct insn_ops insn_ops = {
 	.write = assist_mem_write,
 	.map = assist_mem_map,
 	.load_fpu = load_fpu,
+	.load_xcr0 = load_xcr0,
 	.rdmsr = rdmsr,
 };
 
@@ -210,7 +221,6 @@ static int read_cpuid(struct assist_vcpu *a)
 static int load_state(struct assist_vcpu *a)
 {
 	struct insn_cpu *c = &a->cpu;
-	struct kvm_xcrs x;
 	int r = 0;
 
 	if (!a->cpuid_known)
@@ -220,11 +230,6 @@ static int load_state(struct assist_vcpu *a)
 	if (r == 0)
 		r = vcpu_get_sregs(a->v, &c->sregs);
 	c->sregs_dirty = c->xcr0_dirty = c->fpu_dirty = c->fpu_loaded = c->flush_tlb = false;
-	/* XCR0 is 1 until the guest has set CR4.OSXSAVE, and changes only by XSETBV, here. */
-	if (r == 0 && !c->xcr0) {
-		r = vcpu_get_xcrs(a->v, &x);
-		c->xcr0 = r == 0 && x.nr_xcrs ? x.xcrs[0].value : 1;
-	}
 	return r;
 }
 
@@ -549,7 +554,6 @@ int assist_vcpu_reset(struct vcpu *v, struct err *e)
 		return 0; /* LSTAR is 0 and no breakpoint is set */
 	}
 	/* State loaded from elsewhere may have LSTAR set already. */
-	a->cpu.xcr0 = 0;
 	a->cpuid_known = false;
 	r = vcpu_get_msr(v, MSR_LSTAR, &a->lstar);
 	if (r == 0)

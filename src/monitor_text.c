@@ -573,7 +573,8 @@ static void enter(struct text *t)
 	put_lines(t, out ? out : "Error: not enough memory\n");
 	free(out);
 	set_line(t, "");
-	put(t, PROMPT);
+	if (!t->s.mon.vm->quitting)
+		put(t, PROMPT);
 }
 
 static void control_key(struct text *t, char c)

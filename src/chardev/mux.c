@@ -105,6 +105,7 @@ void mux_input(struct chardev *c, const uint8_t *buf, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (c->in_escape) {
 			c->in_escape = false;
+			mux_flush(c); /* what was typed before it comes before its effect */
 			escape(c, buf[i]);
 		} else if (buf[i] == c->escape_char) {
 			c->in_escape = true;

@@ -223,6 +223,12 @@ START_TEST(virtual_entry)
 	boot_test_init(&t, 64 * MiB);
 	ck_assert_int_eq(boot_test_load(&t, elf), 0);
 	ck_assert_uint_eq(t.out.rip, ENTRY);
+	free(elf.p);
+	/* An address that could be either is virtual. */
+	seg.vaddr = LOAD_ADDR - 4096;
+	elf = make_elf64(&seg, 1, LOAD_ADDR + 16);
+	ck_assert_int_eq(boot_test_load(&t, elf), 0);
+	ck_assert_uint_eq(t.out.rip, LOAD_ADDR + 4096 + 16);
 	boot_test_fini(&t);
 	free(elf.p);
 }
@@ -264,8 +270,17 @@ START_TEST(compressed_as_a_whole)
 	boot_test_fails(&t, packed, ERR_INPUT, "cut short");
 	free(packed.p);
 	packed = pack(c[_i], junk);
-	memcpy(junk.p, "070701", 6);
 	boot_test_fails(&t, packed, ERR_INPUT, "unpacked from");
+	ck_assert_ptr_nonnull(strstr(t.e.msg, "no known format"));
+	free(packed.p);
+	memcpy(junk.p, "070701", 6);
+	packed = pack(c[_i], junk);
+	boot_test_fails(&t, packed, ERR_INPUT, "a cpio archive");
+	free(packed.p);
+	junk.len = 0;
+	packed = pack(c[_i], junk);
+	if (packed.len >= 16)
+		boot_test_fails(&t, packed, ERR_INPUT, "an empty file");
 	boot_test_fini(&t);
 	free(packed.p);
 	free(twice.p);
