@@ -36,6 +36,8 @@ struct assist_vcpu {
 /* Exits for writes of MSR `index`, and no patching of VMCALL in place. */
 int kvm_assist_setup(struct vm *vm, uint32_t index, struct err *e);
 int kvm_assist_get_cpuid(struct vcpu *v, struct kvm_cpuid2 *c);
+/* At once, not with the next KVM_RUN. */
+int kvm_assist_set_sregs(struct vcpu *v, const struct kvm_sregs *s);
 int kvm_assist_set_debugregs(struct vcpu *v, const struct kvm_debugregs *d);
 
 /* --- src/assist_mem.c: guest memory for the carrier; its ctx is a struct vcpu --- */
@@ -77,6 +79,7 @@ struct insn {
 #define CR0_TS (1ull << 3)
 #define CR0_WP (1ull << 16)
 #define CR0_PG (1ull << 31)
+#define CR4_PGE (1ull << 7)
 #define CR4_OSFXSR (1ull << 9)
 #define CR4_OSXMMEXCPT (1ull << 10)
 #define CR4_PCIDE (1ull << 17)

@@ -34,9 +34,6 @@
 
 #define MSR_LSTAR 0xc0000082u
 
-#define RFLAGS_AC (1ull << 18)
-#define RFLAGS_RF (1ull << 16)
-
 #define PF_PRESENT 1u
 #define PF_WRITE 2u
 #define PF_USER 4u
@@ -233,8 +230,11 @@ static int load_state(struct assist_vcpu *a)
 	return r;
 }
 
-/* What the carrier changed, back into KVM; and its event, if any. */
-static int store_state(struct assist_vcpu *a, bool event)
+/*
+ * What the carrier changed, back into KVM; and its event, if any. shadow: the
+ * instruction may follow STI or MOV SS, which hold interrupts until it is done.
+ */
+static int store_state(struct assist_vcpu *a, bool event, bool shadow)
 {
 	struct insn_cpu *c = &a->cpu;
 	const struct insn_event *ie = &c->event;
@@ -243,12 +243,12 @@ static int store_state(struct assist_vcpu *a, bool event)
 	int r;
 
 	if (c->flush_tlb) {
-		/* KVM flushes when CR4.PGE changes, as the processor does. */
-		c->sregs.cr4 ^= 1u << 7;
-		r = vcpu_set_sregs(v, &c->sregs);
+		/* KVM flushes when CR4.PGE changes, as the processor does: off here, on below. */
+		c->sregs.cr4 ^= CR4_PGE;
+		r = kvm_assist_set_sregs(v, &c->sregs);
 		if (r < 0)
 			return r;
-		c->sregs.cr4 ^= 1u << 7;
+		c->sregs.cr4 ^= CR4_PGE;
 		c->sregs_dirty = true;
 	}
 	if (c->xcr0_dirty) {
@@ -272,11 +272,13 @@ static int store_state(struct assist_vcpu *a, bool event)
 	r = vcpu_set_regs(v, &c->regs);
 	if (r < 0)
 		return r;
+	if (!event && !shadow)
+		return 0;
 	r = vcpu_get_events(v, &ev);
 	if (r < 0 || (!event && !ev.interrupt.shadow))
 		return r;
 	ev.flags |= KVM_VCPUEVENT_VALID_SHADOW;
-	ev.interrupt.shadow = 0; /* STI and MOV SS hold interrupts for one instruction: this one */
+	ev.interrupt.shadow = 0;
 	if (event && ie->software) {
 		ev.interrupt.injected = 1;
 		ev.interrupt.soft = 1;
@@ -329,7 +331,8 @@ static int carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, boo
 		return 0;
 	}
 	a->count[a->cpu.mnemonic]++;
-	r = store_state(a, s == INSN_EVENT);
+	/* At the start of a handler there is no shadow, and the ioctl can be spared. */
+	r = store_state(a, s == INSN_EVENT, must);
 	return r < 0 ? r : 1;
 }
 
@@ -405,7 +408,7 @@ static int exit_wrmsr(struct vcpu *v)
 	return r < 0 ? r : 1;
 }
 
-int assist_poll(struct vcpu *v)
+void assist_poll(struct vcpu *v)
 {
 	struct assist_vcpu *a = v->assist;
 	struct kvm_sregs s;
@@ -416,10 +419,10 @@ int assist_poll(struct vcpu *v)
 	 * is another, else at every 16th exit.
 	 */
 	if (!a->lstar || a->stepping || vcpu_get_sregs(v, &s) < 0)
-		return 0;
+		return;
 	if (s.idt.base == a->idt_base && a->pf_entry && ++a->polls % 16)
-		return 0;
-	return arm(a, &s);
+		return;
+	arm(a, &s);
 }
 
 /* The frame of a page fault in long mode, AMD APM volume 2, 8.9.3. */
