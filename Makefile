@@ -46,6 +46,17 @@ $(B)/posada: $(B)/src/main.o $(B)/libposada.a
 $(B)/kvm: $(B)/posada
 	@ln -sf posada $@
 
+# --- ACPI: firmware/*.asl compiled to C arrays (iasl is in package acpica-tools) ---
+$(B)/firmware/%.h: firmware/%.asl
+	@mkdir -p $(@D)
+	@command -v iasl >/dev/null || { echo "iasl is missing: install acpica-tools" >&2; exit 1; }
+	@$(if $(Q),,echo "  IASL $<")
+	@iasl -we -tc -p $(B)/firmware/$* $< >$(B)/firmware/$*.log || { cat $(B)/firmware/$*.log >&2; exit 1; }
+	@mv $(B)/firmware/$*.hex $@
+
+$(B)/hw/acpi/tables.o: $(B)/firmware/dsdt.h
+$(B)/hw/acpi/tables.o: ALL_CFLAGS += -I$(B)/firmware
+
 # --- unit tests: one Check program a file in tests/unit ---------------------
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)

@@ -12,10 +12,10 @@
 struct err;
 struct gmem;
 
-#define ACPI_PM_BASE 0x600        /* PM1a event block: status, enable (4 bytes) */
-#define ACPI_PM1_CNT 0x604        /* PM1a control (2 bytes) */
-#define ACPI_PM_TMR 0x608         /* PM timer (4 bytes) */
-#define ACPI_GPE0 0x620           /* GPE0 block (4 bytes: status 2, enable 2) */
+#define ACPI_PM_BASE 0x600 /* PM1a event block: status, enable (4 bytes) */
+#define ACPI_PM1_CNT 0x604 /* PM1a control (2 bytes) */
+#define ACPI_PM_TMR 0x608 /* PM timer (4 bytes) */
+#define ACPI_GPE0 0x620 /* GPE0 block (4 bytes: status 2, enable 2) */
 #define ACPI_RESET_PORT 0xcf9
 #define ACPI_RESET_VALUE 0x06
 #define ACPI_SCI_IRQ 9
@@ -28,9 +28,15 @@ struct acpi_config {
 	unsigned n_cpus;
 	unsigned serial_mask; /* bit n: COM(n+1) exists */
 	bool i8042, rtc;
+	bool vga; /* a VGA, whose registers and memory a system may probe */
+	bool pvpanic; /* at its usual port, 0x505 */
 };
 
-/* Writes RSDP and tables at BOOT_ACPI_ADDR. *rsdp: guest address of the RSDP. */
+/*
+ * Writes RSDP, FACS, DSDT, FADT, MADT and XSDT from BOOT_ACPI_ADDR up to 1 MiB.
+ * *rsdp: guest address of the RSDP. CPU n has local APIC id n.
+ * Main thread, no vCPU running; again at each reset.
+ */
 int acpi_build(struct gmem *mem, const struct acpi_config *c, uint64_t *rsdp, struct err *e);
 
 #endif

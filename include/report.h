@@ -31,7 +31,7 @@ void report_registers(struct vcpu *v, FILE *f);
 /* A vCPU as it was when it stopped. */
 struct cpu_snapshot {
 	unsigned id;
-	bool have_regs;   /* regs and sregs */
+	bool have_regs; /* regs and sregs */
 	bool have_events;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -44,7 +44,7 @@ struct cpu_snapshot {
 /* What follows from a snapshot and the guest's memory. */
 struct cpu_facts {
 	const char *mode; /* "64-bit mode" ... */
-	unsigned bits;    /* 16, 32 or 64: of the code */
+	unsigned bits; /* 16, 32 or 64: of the code */
 	unsigned cpl;
 	uint64_t pc, sp; /* linear */
 	struct page_walk pc_walk;
@@ -52,7 +52,7 @@ struct cpu_facts {
 	uint8_t code[4 * INSN_MAX];
 	size_t code_len; /* bytes at pc that can be read */
 	size_t insn_len; /* of the first instruction, 0 when it is not one */
-	char insn[160];  /* it, or in brackets why it cannot be shown */
+	char insn[160]; /* it, or in brackets why it cannot be shown */
 };
 void cpu_facts(struct vm *vm, const struct cpu_snapshot *c, struct cpu_facts *f);
 
@@ -77,7 +77,8 @@ void report_format_registers(struct vm *vm, const struct cpu_snapshot *c, FILE *
  * One instruction of bits 16/32/64 at code; returns its length, or 0 when
  * there is none to show: out then says why, in brackets.
  */
-size_t disasm(const uint8_t *code, size_t len, uint64_t rip, unsigned bits, char *out, size_t out_len);
+size_t disasm(const uint8_t *code, size_t len, uint64_t rip, unsigned bits, char *out,
+	      size_t out_len);
 /* The same, naming the target of a branch by the symbols of elf_path (or NULL). */
 size_t disasm_symbols(const uint8_t *code, size_t len, uint64_t rip, unsigned bits,
 		      const char *elf_path, char *out, size_t out_len);
@@ -90,5 +91,8 @@ size_t disasm_symbols(const uint8_t *code, size_t len, uint64_t rip, unsigned bi
  * elf_path may be NULL or no ELF file. The file is read on the first use.
  */
 bool symbol_lookup(const char *elf_path, uint64_t addr, char *out, size_t out_len);
+/* The same, and how far addr is from the symbol's start. */
+bool symbol_lookup_offset(const char *elf_path, uint64_t addr, char *out, size_t out_len,
+			  uint64_t *offset);
 
 #endif

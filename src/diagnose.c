@@ -27,9 +27,8 @@
 #define VEC_PF 14
 
 /* Error code of a page fault. */
-#define PF_PROT 1u
 #define PF_WRITE 2u
-#define PF_RSVD 8u
+#define PF_USER 4u
 #define PF_FETCH 16u
 
 #define NULL_PAGE 4096 /* addresses below: a NULL pointer, maybe with an offset */
@@ -259,7 +258,7 @@ static bool bad_stack(struct vm *vm, const struct cpu_snapshot *c, const struct 
 		      ll(w.gpa), words);
 		return true;
 	}
-	if (!w.writable) {
+	if (!w.writable && (c->sregs.cr0 & X86_CR0_WP)) {
 		CAUSE(d, "the stack (0x%llx) is on a read-only page", ll(sp));
 		return true;
 	}
@@ -348,9 +347,14 @@ static bool bad_delivery(struct vm *vm, const struct cpu_snapshot *c, const stru
 
 /* --- what the exception was --- */
 
-static const char *null_words(uint64_t addr)
+/* What address the guest may have meant. */
+static const char *address_words(const struct cpu_facts *f, uint64_t addr)
 {
-	return addr < NULL_PAGE ? ": a NULL pointer" : "";
+	if (addr < NULL_PAGE)
+		return ": a NULL pointer";
+	if (addr - f->sp + 64 < 128)
+		return ": at the stack pointer";
+	return "";
 }
 
 /* Why the instruction at pc cannot be fetched; false when it can. */
@@ -361,7 +365,7 @@ static bool bad_fetch(const struct cpu_snapshot *c, const struct cpu_facts *f, s
 
 	if (w->stop != WALK_DONE) {
 		page_walk_words(w, words, sizeof(words));
-		CAUSE(d, "RIP 0x%llx is %s%s", ll(f->pc), words, null_words(f->pc));
+		CAUSE(d, "RIP 0x%llx is %s%s", ll(f->pc), words, address_words(f, f->pc));
 		return true;
 	}
 	if (!w->levels)
@@ -378,9 +382,23 @@ static bool bad_fetch(const struct cpu_snapshot *c, const struct cpu_facts *f, s
 	return true;
 }
 
+/* Which right an access to a mapped page lacked, by the page fault's error code. */
+static const char *right_words(const struct page_walk *w, unsigned error)
+{
+	if ((error & PF_WRITE) && !w->writable)
+		return "on a read-only page";
+	if ((error & PF_USER) && !w->user)
+		return "on a supervisor page, from CPL 3";
+	if ((error & PF_FETCH) && w->nx)
+		return "on a no-execute page";
+	if (!(error & PF_USER) && w->user)
+		return "on a user page, which SMAP or SMEP keeps CPL 0 from";
+	return "mapped now";
+}
+
 /* A page fault at CR2; error: its code, or -1 when it is not known. */
-static void describe_page_fault(struct vm *vm, const struct cpu_snapshot *c, int error,
-				struct diagnosis *d)
+static void describe_page_fault(struct vm *vm, const struct cpu_snapshot *c,
+				const struct cpu_facts *f, int error, struct diagnosis *d)
 {
 	const char *what = "accessing";
 	uint64_t cr2 = c->sregs.cr2;
@@ -388,17 +406,34 @@ static void describe_page_fault(struct vm *vm, const struct cpu_snapshot *c, int
 	char words[200];
 
 	if (error >= 0)
-		what = error & PF_WRITE ? "writing" : "reading";
+		what = error & PF_WRITE ? "writing" : error & PF_FETCH ? "executing" : "reading";
 	guest_page_walk(vm, &c->sregs, cr2, &w);
-	page_walk_words(&w, words, sizeof(words));
-	CAUSE(d, "#PF page fault %s 0x%llx (CR2, %s%s)", what, ll(cr2), words, null_words(cr2));
+	if (w.present && error >= 0)
+		snprintf(words, sizeof(words), "%s", right_words(&w, (unsigned)error));
+	else
+		page_walk_words(&w, words, sizeof(words));
+	CAUSE(d, "#PF page fault %s 0x%llx (CR2, %s%s)", what, ll(cr2), words,
+	      address_words(f, cr2));
 }
 
-static void describe_exception(const struct cpu_facts *f, unsigned vector, struct diagnosis *d)
+/* What a kernel most often forgot when a right instruction is refused. */
+static const char *forgotten(const struct kvm_sregs *s, const struct cpu_facts *f, unsigned vector)
+{
+	if (vector == 6 && strstr(f->insn, "xmm") && !(s->cr4 & X86_CR4_OSFXSR))
+		return " (SSE is not enabled: CR4.OSFXSR is 0)";
+	if (vector == 6 && strstr(f->insn, "ymm") && !(s->cr4 & X86_CR4_OSXSAVE))
+		return " (AVX is not enabled: CR4.OSXSAVE is 0)";
+	if (vector == 7 && (s->cr0 & (X86_CR0_TS | X86_CR0_EM)))
+		return " (CR0.TS or CR0.EM is set)";
+	return "";
+}
+
+static void describe_exception(const struct cpu_snapshot *c, const struct cpu_facts *f,
+			       unsigned vector, struct diagnosis *d)
 {
 	CAUSE(d, "%s", exception_name(vector));
 	if (f->insn_len)
-		CAUSE(d, " at `%s`", f->insn);
+		CAUSE(d, " at `%s`%s", f->insn, forgotten(&c->sregs, f, vector));
 }
 
 /*
@@ -418,7 +453,7 @@ static int first_exception(struct vm *vm, const struct cpu_snapshot *c, const st
 	if (bad_fetch(c, f, d))
 		return f->pc_walk.stop == WALK_NOT_CANONICAL ? VEC_GP : VEC_PF;
 	if (known && vector == VEC_PF) {
-		describe_page_fault(vm, c,
+		describe_page_fault(vm, c, f,
 				    ev->exception.has_error_code
 					    ? (int)(ev->exception.error_code & 0xff)
 					    : -1,
@@ -427,20 +462,20 @@ static int first_exception(struct vm *vm, const struct cpu_snapshot *c, const st
 	}
 	/* Vector 0 is also what an untouched record says. */
 	if (known && (vector || insn_is(f, "div") || insn_is(f, "idiv"))) {
-		describe_exception(f, vector, d);
+		describe_exception(c, f, vector, d);
 		return (int)vector;
 	}
 	if (insn_is(f, "ud0") || insn_is(f, "ud1") || insn_is(f, "ud2")) {
-		describe_exception(f, 6, d);
+		describe_exception(c, f, 6, d);
 		return 6;
 	}
 	if (insn_is(f, "int3")) {
-		describe_exception(f, 3, d);
+		describe_exception(c, f, 3, d);
 		return 3;
 	}
 	if (c->sregs.cr2 && guest_page_walk(vm, &c->sregs, c->sregs.cr2, &w) < 0) {
 		CAUSE(d, "perhaps ");
-		describe_page_fault(vm, c, -1, d);
+		describe_page_fault(vm, c, f, -1, d);
 		return VEC_PF;
 	}
 	CAUSE(d, "an exception");
@@ -546,8 +581,7 @@ static bool rule_emulation(struct vm *vm, const struct cpu_snapshot *c, const st
 		     "plain mov there");
 	else if (!vm->assist)
 		HINT(d, "this host's KVM is a software one: with -accel kvm,assist=auto posada "
-			"carries "
-			"out what it cannot");
+			"carries out many instructions that it cannot");
 	else
 		HINT(d, "this host's KVM is a software one, and the assist does not know this "
 			"instruction either; a kernel built without it would run");
@@ -603,6 +637,10 @@ static bool rule_triple_fault(struct vm *vm, const struct cpu_snapshot *c,
 		CAUSE(d, ", and %s", why.cause);
 	else
 		CAUSE(d, ", and delivering it failed, though IDT and stack look right");
+	if (vm->software_kvm && !vm->assist && f->cpl == 3 && f->pc_walk.present &&
+	    !f->pc_walk.user)
+		HINT(d, "SYSCALL does not work on this host's KVM, a software one; with -accel "
+			"kvm,assist=auto posada works round it");
 	if (c->sregs.idt.limit < 7 && insn_is(f, "int3"))
 		HINT(d,
 		     "an empty IDT and int3: guests also do this on purpose, to reset the machine");

@@ -109,18 +109,3 @@ struct dev *machine_find_device(struct machine *m, const char *id)
 			return d;
 	return NULL;
 }
-
-int dev_unknown(const char *name, struct err *e)
-{
-	const char *names[128];
-	size_t n = 0;
-
-	for (size_t i = 0; dev_classes[i] && n < 128; i++)
-		if (!dev_classes[i]->internal)
-			names[n++] = dev_classes[i]->name;
-	err_set(e, ERR_USAGE, EINVAL, "no device '%s'", name);
-	err_suggest(e, name, names, n);
-	if (e && !e->hint[0])
-		err_hint(e, "'-device help' lists the devices");
-	return -EINVAL;
-}

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config.h"
 #include "err.h"
@@ -289,24 +290,35 @@ static const struct chardev_client session_client = {
 
 /* --- events --- */
 
-/* The event's "data", with what is known of the cause; NULL when it has none. */
+/* SHUTDOWN's data: who ended it, by all that is known. */
+static json_t *shutdown_data(enum run_state state)
+{
+	const char *reason =
+		"host-signal"; /* nobody inside: a signal, or the terminal's quit key */
+	bool guest = false;
+
+	if (executing) {
+		reason = "host-qmp-quit";
+	} else if (state == RUN_SHUTDOWN) {
+		reason = "guest-shutdown";
+		guest = true;
+	} else if (state == RUN_GUEST_PANICKED || state == RUN_INTERNAL_ERROR) {
+		reason = "guest-panic";
+		guest = true;
+	}
+	return json_pack("{s:b, s:s}", "guest", guest, "reason", reason);
+}
+
+/* The event's "data"; NULL when it has none. */
 static json_t *event_data(const struct vm *vm, const char *name)
 {
-	bool panicked = vm->state == RUN_GUEST_PANICKED;
-	bool guest = !executing && (vm->state == RUN_SHUTDOWN || panicked);
-
+	if (!strcmp(name, "SHUTDOWN"))
+		return shutdown_data(vm->state);
 	if (!strcmp(name, "RESET"))
 		return json_pack("{s:b, s:s}", "guest", !executing, "reason",
 				 executing ? "host-qmp-system-reset" : "guest-reset");
-	if (!strcmp(name, "SHUTDOWN"))
-		return json_pack("{s:b, s:s}", "guest", guest, "reason",
-				 executing  ? "host-qmp-quit"
-				 : panicked ? "guest-panic"
-				 : guest    ? "guest-shutdown"
-					    : "host-signal");
 	if (!strcmp(name, "GUEST_PANICKED"))
-		return json_pack("{s:s}", "action",
-				 vm->cfg && vm->cfg->no_shutdown ? "pause" : "poweroff");
+		return json_pack("{s:s}", "action", vm->cfg->no_shutdown ? "pause" : "poweroff");
 	return NULL;
 }
 
@@ -315,6 +327,7 @@ static void session_vm_event(void *ctx, const char *name)
 	struct mon_session *s = ctx;
 	json_t *data;
 
+	s->told_end = !strcmp(name, "SHUTDOWN");
 	if (!s->form->event)
 		return;
 	if (mon_backlog(s) > MON_OUT_EVENTS) {
@@ -328,6 +341,14 @@ static void session_vm_event(void *ctx, const char *name)
 	json_decref(data);
 }
 
+void mon_tell_end(struct vm *vm)
+{
+	for (struct mon_session *s = sessions; s; s = s->next) {
+		if (s->mon.vm == vm && !s->told_end)
+			session_vm_event(s, "SHUTDOWN");
+	}
+}
+
 /* --- making and ending --- */
 
 static int add(struct vm *vm, struct chardev *c, const struct mon_form *form, struct err *e)
@@ -339,6 +360,7 @@ static int add(struct vm *vm, struct chardev *c, const struct mon_form *form, st
 		return err_set(e, ERR_HOST, ENOMEM, "not enough memory for a monitor");
 	s->mon.vm = vm;
 	s->form = form;
+	s->shared = chardev_wants_monitor(c);
 	ret = chardev_attach(c, &session_client, s, &s->port, e);
 	if (ret < 0) {
 		form->closed(s);
@@ -362,10 +384,24 @@ int monitor_add_qmp(struct vm *vm, struct chardev *c, struct err *e)
 	return add(vm, c, &mon_qmp_form, e);
 }
 
+/* A peer that reads shall get the answer to its quit; one that does not holds nothing up. */
+static void say_last_words(struct mon_session *s)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 200; i++) {
+		flush(s);
+		if (!mon_backlog(s))
+			return;
+		nanosleep(&ms, NULL);
+	}
+}
+
 void monitors_destroy(struct vm *vm)
 {
 	struct mon_session **p = &sessions;
 
+	mon_tell_end(vm);
 	while (*p) {
 		struct mon_session *s = *p;
 
@@ -375,7 +411,7 @@ void monitors_destroy(struct vm *vm)
 		}
 		*p = s->next;
 		vm_unlisten(vm, &s->listener);
-		flush(s);
+		say_last_words(s);
 		chardev_detach(s->port);
 		forget_peer(s);
 		free(s);

@@ -46,6 +46,7 @@ static json_t *system_powerdown(struct mon *m, const json_t *args, struct err *e
 
 static json_t *quit(struct mon *m, const json_t *args, struct err *e)
 {
+	mon_tell_end(m->vm);
 	vm_quit(m->vm, 0);
 	return mon_empty();
 }
@@ -209,8 +210,8 @@ static void print_cpus(FILE *f, const struct mon *m, const json_t *r)
 	size_t i;
 
 	json_array_foreach(r, i, cpu)
-		fprintf(f, "CPU #%" PRId64 ": thread_id=%" PRId64 "\n",
-			mon_int(cpu, "cpu-index", 0), mon_int(cpu, "thread-id", 0));
+		fprintf(f, "%c CPU #%zu: thread_id=%" PRId64 "\n", i == m->cpu ? '*' : ' ', i,
+			mon_int(cpu, "thread-id", 0));
 }
 
 static json_t *set_cpu(struct mon *m, const json_t *args, struct err *e)
@@ -506,17 +507,13 @@ static json_t *device_list_properties(struct mon *m, const json_t *args, struct 
 {
 	const char *name = mon_str(args, "typename");
 	const struct dev_class *cls = dev_class_find(name);
-	const char *names[128];
-	size_t n = 0;
 	json_t *list;
 
 	if (!cls) {
-		for (size_t i = 0; dev_classes[i] && n < 128; i++)
-			names[n++] = dev_classes[i]->name;
-		err_set(e, ERR_USAGE, ENODEV, "Device '%s' not found", name);
-		name = suggest(name, names, n);
-		if (name)
-			err_hint(e, "did you mean '%s'?", name);
+		dev_unknown(name, e);
+		/* As clients know it: class DeviceNotFound and this text. */
+		e->code = ENODEV;
+		snprintf(e->msg, sizeof(e->msg), "Device '%s' not found", name);
 		return NULL;
 	}
 	list = json_array();

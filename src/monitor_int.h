@@ -38,10 +38,12 @@ struct mon_session {
 	uint8_t in[4096];
 	size_t in_pos, in_len;
 	bool feeding;
+	bool shared; /* the terminal is the guest's console as well */
 	/* output the backend did not take */
 	char *out;
 	size_t out_pos, out_len, out_cap;
 	bool events_lost;
+	bool told_end; /* the last event was SHUTDOWN */
 };
 
 void mon_write(struct mon_session *s, const char *buf, size_t len);
@@ -52,6 +54,9 @@ size_t mon_backlog(const struct mon_session *s);
 int mon_check_args(const struct mon_cmd *c, const json_t *args, struct err *e);
 /* Runs the handler; NULL with e filled. */
 json_t *mon_run(struct mon *m, const struct mon_cmd *c, const json_t *args, struct err *e);
+
+/* Sends SHUTDOWN to those who have not heard it from the VM: quitting has no event of its own. */
+void mon_tell_end(struct vm *vm);
 
 /* As in the greeting and query-version. */
 json_t *mon_version(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Monitor commands that look into the guest: memory by linear (x, memsave) and
- * physical (xp, pmemsave) address, ports (i, o), and expressions. Main loop only; what
- * needs a vCPU's registers runs on its thread by vcpu_call.
+ * physical (xp, pmemsave) address, ports (i, o), and expressions. Main loop only;
+ * a vCPU's registers are read on its thread by vcpu_call.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dev.h"
+#include "config.h"
 #include "err.h"
 #include "monitor_int.h"
 #include "report.h"
@@ -158,8 +158,8 @@ struct expr {
 
 static int expr_error(struct expr *x, const char *what)
 {
-	return err_set(x->e, ERR_USAGE, EINVAL, "expression '%s': %s at '%s'", x->text, what,
-		       *x->p ? x->p : "the end");
+	return err_set(x->e, ERR_USAGE, EINVAL, "expression '%.80s': %s%s%.40s%s", x->text, what,
+		       *x->p ? " at '" : " at its end", x->p, *x->p ? "'" : "");
 }
 
 static void expr_blanks(struct expr *x)
@@ -387,37 +387,6 @@ static void print_number(FILE *f, uint64_t v, char letter, unsigned size, bool p
 
 /* --- reading --- */
 
-struct read_gva {
-	uint64_t addr;
-	uint8_t *buf;
-	size_t len;
-	size_t done; /* bytes from the start that were readable */
-	unsigned bits;
-	int ret;
-};
-
-static void read_gva_on_vcpu(struct vcpu *v, void *ctx)
-{
-	struct read_gva *r = ctx;
-	struct kvm_sregs s;
-
-	r->done = 0;
-	r->ret = vcpu_get_sregs(v, &s);
-	if (r->ret < 0)
-		return;
-	r->bits = code_bits(&s);
-	while (r->done < r->len) {
-		uint64_t a = r->addr + r->done;
-		size_t n = PAGE - (size_t)(a % PAGE);
-
-		if (n > r->len - r->done)
-			n = r->len - r->done;
-		if (vcpu_read_gva(v, &s, a, r->buf + r->done, n) < 0)
-			return;
-		r->done += n;
-	}
-}
-
 /* As much of [addr, addr+len) as can be read, from the start. */
 static size_t read_physical(const struct gmem *g, uint64_t addr, uint8_t *buf, size_t len)
 {
@@ -437,23 +406,22 @@ static size_t read_physical(const struct gmem *g, uint64_t addr, uint8_t *buf, s
 }
 
 static void print_insns(FILE *f, const struct fmt *fmt, uint64_t addr, const uint8_t *buf,
-			size_t len, unsigned bits)
+			size_t len, unsigned bits, const char *kernel)
 {
 	size_t off = 0;
 
 	for (unsigned i = 0; i < fmt->count; i++) {
-		char text[128] = "(bad)", bytes[3 * INSN_MAX + 1] = "";
+		char text[160], bytes[3 * INSN_MAX + 1] = "";
 		size_t n;
 
 		if (off == len) {
 			fprintf(f, "0x%08" PRIx64 ": Cannot access memory\n", addr + off);
 			return;
 		}
-		n = disasm(buf + off, len - off, addr + off, bits, text, sizeof(text));
-		if (!n || n > len - off) {
-			n = 1;
-			snprintf(text, sizeof(text), "(bad)");
-		}
+		n = disasm_symbols(buf + off, len - off, addr + off, bits, kernel, text,
+				   sizeof(text));
+		if (!n || n > len - off)
+			n = 1; /* text says why there is none */
 		for (size_t k = 0; k < n && k < INSN_MAX; k++)
 			sprintf(bytes + 3 * k, "%02x ", buf[off + k]);
 		fprintf(f, "0x%08" PRIx64 ":  %-24s %s\n", addr + off, bytes, text);
@@ -484,48 +452,44 @@ static void print_memory(FILE *f, const struct fmt *fmt, uint64_t addr, const ui
 static json_t *examine(struct mon *m, const json_t *args, bool physical, struct err *e)
 {
 	struct vcpu *v = mon_vcpu(m, NULL, e);
-	struct read_gva r = { .addr = (uint64_t)mon_int(args, "addr", 0) };
-	char *text = NULL;
-	size_t size;
-	json_t *j = NULL;
+	uint64_t addr = (uint64_t)mon_int(args, "addr", 0);
+	size_t len, done, size;
+	struct get_regs g;
 	struct fmt fmt;
+	json_t *j = NULL;
+	char *text = NULL;
+	uint8_t *buf;
 	FILE *f;
 
-	if (!v || parse_fmt(m, mon_str(args, "fmt"), &fmt, e) < 0)
+	if (!v || parse_fmt(m, mon_str(args, "fmt"), &fmt, e) < 0 || get_regs(v, &g, e) < 0)
 		return NULL;
-	r.len = (size_t)fmt.count * (fmt.letter == 'i' ? INSN_MAX : fmt.size);
-	if (r.len > (fmt.letter == 'i' ? X_INSNS_MAX * INSN_MAX : X_BYTES_MAX)) {
+	len = (size_t)fmt.count * (fmt.letter == 'i' ? INSN_MAX : fmt.size);
+	if (len > (fmt.letter == 'i' ? X_INSNS_MAX * INSN_MAX : X_BYTES_MAX)) {
 		err_set(e, ERR_USAGE, E2BIG,
 			"at most %u bytes or %u instructions can be shown at a time", X_BYTES_MAX,
 			X_INSNS_MAX);
 		err_hint(e, "memsave and pmemsave write any amount to a file");
 		return NULL;
 	}
-	r.buf = malloc(r.len);
-	if (!r.buf)
-		return NULL;
-	vcpu_call(v, read_gva_on_vcpu, &r); /* also for the code size of xp /i */
-	if (r.ret < 0) {
-		err_set(e, ERR_HOST, -r.ret, "KVM does not tell the registers of CPU %u: %s", v->id,
-			strerror(-r.ret));
+	buf = malloc(len);
+	f = open_memstream(&text, &size);
+	if (!buf || !f)
 		goto out;
-	}
 	if (physical)
-		r.done = read_physical(&m->vm->m.mem, r.addr, r.buf, r.len);
+		done = read_physical(&m->vm->m.mem, addr, buf, len);
+	else
+		done = guest_read_gva(m->vm, &g.s, addr, buf, len);
 	m->fmt = fmt.letter;
 	m->fmt_size = fmt.size;
-	f = open_memstream(&text, &size);
-	if (!f)
-		goto out;
 	if (fmt.letter == 'i')
-		print_insns(f, &fmt, r.addr, r.buf, r.done, r.bits);
+		print_insns(f, &fmt, addr, buf, done, code_bits(&g.s), m->vm->cfg->kernel);
 	else
-		print_memory(f, &fmt, r.addr, r.buf, r.done);
-	if (fclose(f) == 0 && text)
-		j = mon_string(text);
+		print_memory(f, &fmt, addr, buf, done);
 out:
+	if (f && fclose(f) == 0 && text && buf)
+		j = mon_string(text);
 	free(text);
-	free(r.buf);
+	free(buf);
 	return j;
 }
 
@@ -666,8 +630,8 @@ static int write_all(int fd, const uint8_t *buf, size_t len)
 	return 0;
 }
 
-/* vcpu: for linear addresses; NULL: physical. */
-static json_t *save(struct mon *m, const json_t *args, struct vcpu *v, struct err *e)
+/* sregs: for linear addresses; NULL: physical. */
+static json_t *save(struct mon *m, const json_t *args, const struct kvm_sregs *sregs, struct err *e)
 {
 	const char *name = mon_str(args, "filename");
 	uint64_t addr = (uint64_t)mon_int(args, "val", 0), done = 0;
@@ -683,19 +647,18 @@ static json_t *save(struct mon *m, const json_t *args, struct vcpu *v, struct er
 	if (!buf)
 		return NULL;
 	do {
-		size_t n = (uint64_t)size - done < SAVE_CHUNK ? (size_t)((uint64_t)size - done)
-							      : SAVE_CHUNK;
-		struct read_gva r = { .addr = addr + done, .buf = buf, .len = n };
+		uint64_t left = (uint64_t)size - done, at = addr + done;
+		size_t n = left < SAVE_CHUNK ? (size_t)left : SAVE_CHUNK, got;
 
-		if (v)
-			vcpu_call(v, read_gva_on_vcpu, &r);
+		if (sregs)
+			got = guest_read_gva(m->vm, sregs, at, buf, n);
 		else
-			r.done = read_physical(&m->vm->m.mem, r.addr, buf, n);
-		if (r.done < n) {
+			got = read_physical(&m->vm->m.mem, at, buf, n);
+		if (got < n) {
 			ret = err_set(e, ERR_USAGE, EFAULT,
 				      "Invalid addr 0x%016" PRIx64 "/size %" PRId64 " specified",
 				      addr, size);
-			err_hint(e, "nothing can be read at 0x%016" PRIx64, r.addr + r.done);
+			err_hint(e, "nothing can be read at 0x%016" PRIx64, at + got);
 			break;
 		}
 		/* Only now, so that a mistyped address costs no file its content. */
@@ -725,8 +688,9 @@ static json_t *save(struct mon *m, const json_t *args, struct vcpu *v, struct er
 json_t *mon_memsave(struct mon *m, const json_t *args, struct err *e)
 {
 	struct vcpu *v = mon_vcpu(m, args, e);
+	struct get_regs g;
 
-	return v ? save(m, args, v, e) : NULL;
+	return v && get_regs(v, &g, e) == 0 ? save(m, args, &g.s, e) : NULL;
 }
 
 json_t *mon_pmemsave(struct mon *m, const json_t *args, struct err *e)

@@ -245,7 +245,8 @@ static int take_word(const char **p, char *out, bool parens, struct err *e)
 	return 0;
 }
 
-/* Takes argument a from *p into args; 0 also when it is optional and absent. */
+/* Takes argument a from *p into args; 0 also when it is optional and absent. word: LINE_MAX_LEN
+ * + 1. */
 static int take_arg(struct mon *m, const struct mon_arg *a, const char **p, json_t *args,
 		    char *word, struct err *e)
 {
@@ -270,8 +271,12 @@ static int take_arg(struct mon *m, const struct mon_arg *a, const char **p, json
 		*p = s + strlen(s);
 		val = mon_string(s);
 	} else {
-		if (take_word(p, word, a->type == MON_INT, e) < 0)
+		if (a->type == MON_INT && !a[1].name) {
+			strcpy(word, s); /* the last one: blanks belong to the expression */
+			*p = s + strlen(s);
+		} else if (take_word(p, word, a->type == MON_INT, e) < 0) {
 			return -EINVAL;
+		}
 		if (a->type == MON_INT) {
 			if (mon_eval(m, word, &num, e) < 0)
 				return -EINVAL;
@@ -568,7 +573,8 @@ static void enter(struct text *t)
 	put_lines(t, out ? out : "Error: not enough memory\n");
 	free(out);
 	set_line(t, "");
-	put(t, PROMPT);
+	if (!t->s.mon.vm->quitting)
+		put(t, PROMPT);
 }
 
 static void control_key(struct text *t, char c)
@@ -685,6 +691,8 @@ static void text_opened(struct mon_session *s)
 {
 	struct text *t = (struct text *)s;
 
+	if (s->shared || t->greeted)
+		put(t, "\r\n"); /* the guest's console may have left the cursor anywhere */
 	if (!t->greeted)
 		put(t, "posada " POSADA_VERSION " monitor - type 'help' for more information\r\n");
 	t->greeted = true;

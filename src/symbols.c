@@ -349,9 +349,16 @@ static const struct symbol *find_any(const struct symtab *t, uint64_t addr, uint
 
 bool symbol_lookup(const char *elf_path, uint64_t addr, char *out, size_t out_len)
 {
+	uint64_t offset;
+
+	return symbol_lookup_offset(elf_path, addr, out, out_len, &offset);
+}
+
+bool symbol_lookup_offset(const char *elf_path, uint64_t addr, char *out, size_t out_len,
+			  uint64_t *offset)
+{
 	char name[NAME_SHOWN + 1];
 	const struct symbol *s;
-	uint64_t offset;
 
 	if (out_len)
 		out[0] = '\0';
@@ -364,7 +371,7 @@ bool symbol_lookup(const char *elf_path, uint64_t addr, char *out, size_t out_le
 		if (table.path)
 			load(&table, elf_path);
 	}
-	s = find_any(&table, addr, &offset);
+	s = find_any(&table, addr, offset);
 	if (s) {
 		/* It goes to a terminal: no control characters. */
 		snprintf(name, sizeof(name), "%s", table.names + s->name);
@@ -372,10 +379,10 @@ bool symbol_lookup(const char *elf_path, uint64_t addr, char *out, size_t out_le
 			if (*c < ' ' || *c > '~')
 				*c = '?';
 		if (s->size)
-			snprintf(out, out_len, "%s+0x%llx/0x%llx", name, (unsigned long long)offset,
-				 (unsigned long long)s->size);
+			snprintf(out, out_len, "%s+0x%llx/0x%llx", name,
+				 (unsigned long long)*offset, (unsigned long long)s->size);
 		else
-			snprintf(out, out_len, "%s+0x%llx", name, (unsigned long long)offset);
+			snprintf(out, out_len, "%s+0x%llx", name, (unsigned long long)*offset);
 	}
 	pthread_mutex_unlock(&lock);
 	return s != NULL;

@@ -370,6 +370,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 int vm_start(struct vm *vm, struct err *e)
 {
 	vcpu_setup_kick_signal();
+	vm->started_ns = loop_now_ns();
 	vm->pause = vm->cfg->start_paused;
 	vm->state = vm->pause ? RUN_PRELAUNCH : RUN_RUNNING;
 	for (unsigned i = 0; i < vm->n_cpus; i++) {

@@ -66,8 +66,8 @@ static int boot_compressed(struct boot *b, const struct boot_image *img, enum co
 
 	ret = decompress(c, img->p, img->len, boot_ram_top(b), &p, &plain.len, e);
 	if (ret == -E2BIG) {
-		kernel_err(b, e, "the %s file unpacks to more than the guest's %s of memory",
-			   compression_name(c), size_text(boot_ram_top(b)).s);
+		ret = kernel_err(b, e, "the %s file unpacks to more than the guest's %s of memory",
+				 compression_name(c), size_text(boot_ram_top(b)).s);
 		boot_hint_memory(e, boot_ram_top(b) + 1);
 		return ret;
 	}

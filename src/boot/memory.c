@@ -168,24 +168,41 @@ void *boot_claim_top(struct boot *b, uint64_t size, uint64_t limit, uint64_t *gp
 	return NULL;
 }
 
-void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *gpa)
+void *boot_claim_above(struct boot *b, uint64_t size, uint64_t *gpa)
 {
-	uint64_t top = boot_ram_top(b);
+	uint64_t from = boot_claims_end(b);
 
-	while (size) {
-		uint64_t start = (from + BOOT_PAGE - 1) & ~(BOOT_PAGE - 1);
-		int i;
+	if (from < BOOT_KERNEL_MIN)
+		from = BOOT_KERNEL_MIN;
+	*gpa = (from + BOOT_PAGE - 1) & ~(BOOT_PAGE - 1);
+	if (!size || size > GMEM_LOW_MAX || !in_ram(b, *gpa, size))
+		return NULL;
+	return record_claim(b, *gpa, size);
+}
 
-		if (start >= top || size > top - start)
-			break;
-		i = find_claim(b, start, size);
-		if (i < 0) {
-			*gpa = start;
-			return in_ram(b, start, size) ? record_claim(b, start, size) : NULL;
-		}
-		from = b->claim[i].end;
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	return !*p && !memcmp(p, p + 1, len - 1);
+}
+
+void boot_copy(const struct boot *b, void *to, const uint8_t *from, size_t len)
+{
+	if (!b->rq->ram_is_zero) {
+		memcpy(to, from, len);
+		return;
 	}
-	return NULL;
+	/* A bzImage's vmlinux carries its bss: megabytes of zeros that need not become pages. */
+	while (len) {
+		size_t n = BOOT_PAGE - ((uintptr_t)to & (BOOT_PAGE - 1));
+
+		if (n > len)
+			n = len;
+		if (!is_zero(from, n))
+			memcpy(to, from, n);
+		to = (uint8_t *)to + n;
+		from += n;
+		len -= n;
+	}
 }
 
 void boot_clear(const struct boot *b, void *p, size_t len)
@@ -245,7 +262,7 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip)
 	}
 }
 
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *len, struct err *e)
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
 {
 	const char *extra = b->out->is_linux ? b->rq->linux_extra : NULL;
 	const char *part[] = { first, b->rq->append, extra };
@@ -269,7 +286,6 @@ int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *
 		return -E2BIG;
 	}
 	to = boot_low(b, BOOT_CMDLINE_ADDR, n + 1);
-	*len = n + 1;
 	for (unsigned i = 0, any = 0; i < 3; i++) {
 		if (!part[i] || !*part[i])
 			continue;

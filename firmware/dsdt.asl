@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The DSDT of the PC machine. hw/acpi/tables.c copies it into guest memory and
+ * leaves out the Scope of each device that the machine does not have: so every
+ * device has a top-level Scope of its own, and there is nothing but Scopes.
+ *
+ * Kept small, without methods: a guest's AML interpreter is slow. Processors
+ * are listed by the MADT alone, which is where systems look for them.
+ */
+DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
+{
+	Scope (\)
+	{
+		/* ACPI_S5_SLP_TYP of include/acpi.h, for PM1a and PM1b */
+		Name (_S5, Package (2) { 0, 0 })
+	}
+
+	Scope (\_SB)
+	{
+		Device (COM1)
+		{
+			Name (_HID, EisaId ("PNP0501"))
+			Name (_UID, 1)
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x3f8, 0x3f8, 1, 8)
+				IRQNoFlags () { 4 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (COM2)
+		{
+			Name (_HID, EisaId ("PNP0501"))
+			Name (_UID, 2)
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x2f8, 0x2f8, 1, 8)
+				IRQNoFlags () { 3 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (COM3)
+		{
+			Name (_HID, EisaId ("PNP0501"))
+			Name (_UID, 3)
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x3e8, 0x3e8, 1, 8)
+				IRQNoFlags () { 4 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (COM4)
+		{
+			Name (_HID, EisaId ("PNP0501"))
+			Name (_UID, 4)
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x2e8, 0x2e8, 1, 8)
+				IRQNoFlags () { 3 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (RTC)
+		{
+			Name (_HID, EisaId ("PNP0B00"))
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x70, 0x70, 1, 2)
+				IRQNoFlags () { 8 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (KBD)
+		{
+			Name (_HID, EisaId ("PNP0303"))
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x60, 0x60, 1, 1)
+				IO (Decode16, 0x64, 0x64, 1, 1)
+				IRQNoFlags () { 1 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
+		/* pvpanic, by the identity that guests know it by */
+		Device (PEVT)
+		{
+			Name (_HID, "QEMU0001")
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x505, 0x505, 1, 1)
+			})
+		}
+	}
+}

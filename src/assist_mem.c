@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Guest memory for the instruction carrier: translation with the access checks
+ * and page fault codes of AMD APM volume 2, 5.6 and 8.4.2, and accessed and
+ * dirty bits. On the vCPU's own thread.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "assist_priv.h"
+#include "gmem.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define CR0_WP (1ull << 16)
+#define CR0_PG (1ull << 31)
+#define CR4_SMAP (1ull << 21)
+#define RFLAGS_AC (1ull << 18)
+#define EFER_LMA (1ull << 10)
+
+#define PF_PRESENT 1u
+#define PF_WRITE 2u
+#define PF_USER 4u
+
+#define PTE_ACCESSED 0x20u
+#define PTE_DIRTY 0x40u
+
+#define PAGE 4096u
+
+static int page_fault(struct insn_cpu *c, uint64_t lin, uint32_t error)
+{
+	c->event = (struct insn_event){ .vector = 14, .has_error = true, .error = error };
+	c->sregs.cr2 = lin;
+	c->sregs_dirty = true;
+	return -EFAULT;
+}
+
+/* The processor would set these bits as it walks; the guest's paging depends on them. */
+static void mark_entries(const struct gmem *mem, const struct page_walk *w, bool write)
+{
+	for (unsigned i = 0; i < w->levels; i++) {
+		uint8_t bits = PTE_ACCESSED;
+		uint8_t *p = gmem_ptr(mem, w->e[i].entry_gpa, 8);
+
+		if (write && i == w->levels - 1)
+			bits |= PTE_DIRTY;
+		/* The flags are in the first byte. */
+		if (p && (w->e[i].entry & bits) != bits)
+			__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
+	}
+}
+
+static bool writable_ram(const struct gmem *mem, uint64_t gpa)
+{
+	for (unsigned i = 0; i < mem->n; i++)
+		if (gpa - mem->range[i].gpa < mem->range[i].size)
+			return !mem->range[i].readonly;
+	return false;
+}
+
+/* Host address of lin, good for the rest of its page. */
+static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **host)
+{
+	struct vcpu *v = c->ctx;
+	const struct gmem *mem = &v->vm->m.mem;
+	bool write = how & INSN_WRITE;
+	bool user = !(how & INSN_IMPLICIT) && insn_cpl(c) == 3;
+	uint64_t gpa = lin;
+
+	if (c->sregs.cr0 & CR0_PG) {
+		uint32_t error = (write ? PF_WRITE : 0) | (user ? PF_USER : 0);
+		struct page_walk w;
+		bool denied;
+
+		if (guest_page_walk(v->vm, &c->sregs, lin, &w) < 0 || !w.present)
+			return page_fault(c, lin, error);
+		if (user)
+			denied = !w.user || (write && !w.writable);
+		else
+			denied = (write && !w.writable && (c->sregs.cr0 & CR0_WP)) ||
+				 (w.user && (c->sregs.cr4 & CR4_SMAP) &&
+				  ((how & INSN_IMPLICIT) || !(c->regs.rflags & RFLAGS_AC)));
+		if (denied)
+			return page_fault(c, lin, error | PF_PRESENT);
+		if (c->sregs.efer & EFER_LMA)
+			mark_entries(mem, &w, write);
+		gpa = w.gpa;
+	}
+	if (write && !writable_ram(mem, gpa))
+		return -EOPNOTSUPP;
+	*host = gmem_ptr(mem, gpa, PAGE - (gpa & (PAGE - 1)));
+	return *host ? 0 : -EOPNOTSUPP;
+}
+
+/* Both pages of a range are translated before a byte of either is touched. */
+static int copy(struct insn_cpu *c, uint64_t lin, uint8_t *buf, size_t len, unsigned how,
+		bool to_guest)
+{
+	size_t first = PAGE - (lin & (PAGE - 1));
+	uint8_t *a, *b = NULL;
+	int r;
+
+	if (first > len)
+		first = len;
+	if (len - first > PAGE)
+		return -EOPNOTSUPP;
+	r = translate(c, lin, how, &a);
+	if (r == 0 && len > first)
+		r = translate(c, lin + first, how, &b);
+	if (r < 0)
+		return r;
+	if (to_guest) {
+		memcpy(a, buf, first);
+		if (b)
+			memcpy(b, buf + first, len - first);
+	} else {
+		memcpy(buf, a, first);
+		if (b)
+			memcpy(buf + first, b, len - first);
+	}
+	return 0;
+}
+
+int assist_mem_read(struct insn_cpu *c, uint64_t lin, void *buf, size_t len, unsigned how)
+{
+	return copy(c, lin, buf, len, how, false);
+}
+
+int assist_mem_write(struct insn_cpu *c, uint64_t lin, const void *buf, size_t len, unsigned how)
+{
+	return copy(c, lin, (uint8_t *)(uintptr_t)buf, len, how | INSN_WRITE, true);
+}
+
+int assist_mem_map(struct insn_cpu *c, uint64_t lin, size_t len, void **p)
+{
+	uint8_t *host;
+	int r;
+
+	if (len > PAGE - (lin & (PAGE - 1)))
+		return -EOPNOTSUPP;
+	r = translate(c, lin, INSN_WRITE, &host);
+	if (r == 0)
+		*p = host;
+	return r;
+}
