@@ -70,8 +70,6 @@ static void on_quit(void *ctx)
 /* What -nographic and the absence of -serial and -monitor stand for. */
 static int default_console(struct config *cfg, struct err *e)
 {
-	static const char *terminal[] = { "mon:stdio" };
-
 	if (cfg->serial.n || cfg->nodefaults)
 		return 0;
 	if (cfg->display && !cfg->nographic)
@@ -80,8 +78,7 @@ static int default_console(struct config *cfg, struct err *e)
 	for (size_t i = 0; i < cfg->monitor.n; i++)
 		if (!strcmp(cfg->monitor.s[i], "stdio") || !strcmp(cfg->monitor.s[i], "mon:stdio"))
 			return 0;
-	cfg->serial = (struct strlist){ .s = terminal, .n = 1 };
-	return 0;
+	return config_add(&cfg->serial, "mon:stdio", e);
 }
 
 static int add_monitor(struct posada *p, const char *option, const char *arg, const char *id,
@@ -212,6 +209,7 @@ int main(int argc, char **argv)
 		chardev_set_destroy(p.chardevs);
 	if (p.loop)
 		loop_destroy(p.loop);
+	cmdline_free(&p.cfg);
 	status = p.vm.exit_status;
 	if (rc) {
 		err_print(&err);
