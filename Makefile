@@ -83,7 +83,11 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
 	$(B)/guests/iret32.elf
 
-guests: $(GUESTS)
+# The guests, and the programs that the boot tests and benchmarks need.
+guests: $(GUESTS) $(B)/tests/boot/talk
+$(B)/tests/boot/talk: tests/boot/talk.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -4,6 +4,7 @@
  * the main loop, and takes everything down again. Main thread.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +37,7 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	log_note("stopped by %s",
-		 sigabbrev_np((int)info.ssi_signo) ? sigdescr_np((int)info.ssi_signo) : "a signal");
+	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
 	vm_quit(&p->vm, 0);
 }
 
@@ -190,6 +190,9 @@ int main(int argc, char **argv)
 	struct err err = { 0 };
 	int rc, status = 0;
 
+	/* One malloc arena: those that glibc makes for each thread cost address space and start-up
+	 * time. */
+	mallopt(M_ARENA_MAX, 1);
 	rc = cmdline_parse(argc, argv, &p.cfg, &err);
 	if (rc == CMDLINE_DONE) {
 		if (fflush(stdout) || ferror(stdout)) {

@@ -4,8 +4,9 @@
  * commands at 0x64), after the IBM PC AT and PS/2 technical references, with a
  * keyboard on its first port and nothing on its second.
  *
- * The keyboard answers commands. A source of keys has only to call
- * keyboard_send with scan codes of set 2, and to extend translate().
+ * The keyboard answers commands and has no keys. A source of keys is to call
+ * keyboard_send with scan codes of set 2 between enable and disable, and needs the
+ * rest of the table in translate().
  *
  * vCPU threads; dev->lock guards everything.
  */
@@ -96,8 +97,7 @@ struct keyboard {
 	uint8_t queue[KBD_QUEUE];
 	unsigned head, n;
 	uint8_t pending; /* the command whose parameter comes next, or 0 */
-	uint8_t scan_set, leds;
-	bool scanning;
+	uint8_t scan_set;
 	uint8_t last_sent;
 };
 
@@ -141,16 +141,9 @@ static uint8_t keyboard_take(struct keyboard *k)
 	return b;
 }
 
-static void keyboard_defaults(struct keyboard *k)
-{
-	k->scan_set = 2;
-	k->pending = 0;
-}
-
 static void keyboard_power_on(struct keyboard *k)
 {
-	*k = (struct keyboard){ .scanning = true };
-	keyboard_defaults(k);
+	*k = (struct keyboard){ .scan_set = 2 };
 }
 
 static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
@@ -158,11 +151,8 @@ static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
 	uint8_t answer[2] = { KBD_ACK };
 	unsigned n = 1;
 
-	switch (cmd) {
-	case KBD_LEDS:
-		k->leds = val & 0x07;
-		break;
-	case KBD_SCAN_SET:
+	/* LEDs and repeat rate are accepted: nobody looks at them. */
+	if (cmd == KBD_SCAN_SET) {
 		if (val > 3) {
 			answer[0] = KBD_ASK_AGAIN;
 		} else if (val) {
@@ -171,9 +161,6 @@ static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
 			answer[1] = k->scan_set;
 			n = 2;
 		}
-		break;
-	default: /* KBD_RATE: whoever sends keys decides how they repeat */
-		break;
 	}
 	keyboard_send(k, answer, n);
 }
@@ -204,16 +191,11 @@ static void keyboard_write(struct keyboard *k, uint8_t val)
 	case KBD_IDENTIFY:
 		keyboard_send(k, identity, sizeof(identity));
 		return;
-	case KBD_ENABLE:
-		k->scanning = true;
-		break;
 	case KBD_DISABLE:
-		keyboard_defaults(k);
-		k->scanning = false;
-		break;
 	case KBD_DEFAULTS:
-		keyboard_defaults(k);
+		k->scan_set = 2;
 		break;
+	case KBD_ENABLE: /* no keys to be switched on or off */
 	case KBD_ALL_KEYS_FIRST ... KBD_ALL_KEYS_LAST:
 		break;
 	case KBD_RESEND:
@@ -390,7 +372,6 @@ static uint64_t data_read(void *dev, uint64_t off, unsigned size)
 	uint8_t val = c->output;
 
 	c->output_full = false;
-	c->output_source = 0;
 	if (c->line) {
 		/* Falls even when more waits, since the interrupt is edge-triggered. */
 		c->line = false;
