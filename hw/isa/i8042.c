@@ -256,7 +256,7 @@ static void update(struct i8042 *c)
 	}
 }
 
-static void answer(struct i8042 *c, uint8_t val, uint8_t source)
+static void reply(struct i8042 *c, uint8_t val, uint8_t source)
 {
 	c->answer = val;
 	c->answer_source = source;
@@ -280,7 +280,7 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	c->pending = 0;
 	switch (cmd) {
 	case CMD_READ_MEMORY ... CMD_READ_MEMORY + 31:
-		answer(c, c->memory[cmd - CMD_READ_MEMORY], 0);
+		reply(c, c->memory[cmd - CMD_READ_MEMORY], 0);
 		break;
 	case CMD_WRITE_MEMORY ... CMD_WRITE_MEMORY + 31:
 	case CMD_WRITE_OUTPUT_PORT:
@@ -290,7 +290,7 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->pending = cmd;
 		break;
 	case CMD_TEST_PASSWORD:
-		answer(c, NO_PASSWORD, 0);
+		reply(c, NO_PASSWORD, 0);
 		break;
 	case CMD_AUX_OFF:
 		c->memory[0] |= CB_AUX_OFF;
@@ -299,14 +299,14 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->memory[0] &= ~CB_AUX_OFF;
 		break;
 	case CMD_AUX_TEST: /* no device holds the clock line high */
-		answer(c, TEST_CLOCK_LOW, 0);
+		reply(c, TEST_CLOCK_LOW, 0);
 		break;
 	case CMD_SELF_TEST:
 		c->memory[0] |= CB_SYSTEM;
-		answer(c, SELF_TEST_OK, 0);
+		reply(c, SELF_TEST_OK, 0);
 		break;
 	case CMD_KEYBOARD_TEST:
-		answer(c, TEST_OK, 0);
+		reply(c, TEST_OK, 0);
 		break;
 	case CMD_KEYBOARD_OFF:
 		c->memory[0] |= CB_KEYBOARD_OFF;
@@ -315,13 +315,13 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->memory[0] &= ~CB_KEYBOARD_OFF;
 		break;
 	case CMD_READ_INPUT_PORT:
-		answer(c, INPUT_PORT, 0);
+		reply(c, INPUT_PORT, 0);
 		break;
 	case CMD_READ_OUTPUT_PORT:
-		answer(c,
-		       OUT_NOT_RESET | (c->a20 ? OUT_A20 : 0) |
-			       (c->output_full ? OUT_OUTPUT_FULL : 0),
-		       0);
+		reply(c,
+		      OUT_NOT_RESET | (c->a20 ? OUT_A20 : 0) |
+			      (c->output_full ? OUT_OUTPUT_FULL : 0),
+		      0);
 		break;
 	case CMD_A20_OFF:
 	case CMD_A20_ON:
@@ -355,10 +355,10 @@ static void data_write(void *dev, uint64_t off, uint64_t val64, unsigned size)
 		break;
 	case CMD_WRITE_OUTPUT_BUFFER:
 	case CMD_AUX_LOOP: /* not marked as the second port's, there being none */
-		answer(c, val, 0);
+		reply(c, val, 0);
 		break;
 	case CMD_WRITE_AUX: /* nobody answers there */
-		answer(c, KBD_ASK_AGAIN, ST_AUX | ST_TIMEOUT);
+		reply(c, KBD_ASK_AGAIN, ST_AUX | ST_TIMEOUT);
 		break;
 	default: /* CMD_WRITE_MEMORY ... */
 		c->memory[cmd - CMD_WRITE_MEMORY] = val;
