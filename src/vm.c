@@ -270,6 +270,7 @@ static int load_and_reset(struct vm *vm, bool first, struct err *e)
 		.serial_mask = vm->m.serial_mask,
 		.i8042 = true,
 		.rtc = true,
+		.pvpanic = vm->m.pvpanic,
 	};
 	struct boot_entry entry = { 0 };
 	int rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
