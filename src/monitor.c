@@ -5,7 +5,8 @@
  *
  * A peer that sends commands and does not read the answers is made to wait: as
  * long as more than MON_OUT_PAUSE bytes are queued for it, its input is not
- * looked at. Events cannot wait and are dropped beyond MON_OUT_EVENTS.
+ * looked at, and no more is read than fits s->in. Events cannot wait and are dropped beyond
+ * MON_OUT_EVENTS.
  */
 #include "monitor_int.h"
 
@@ -223,7 +224,7 @@ static size_t session_can_read(void *ctx)
 {
 	const struct mon_session *s = ctx;
 
-	return s->in_pos < s->in_len || must_wait(s) ? 0 : sizeof(s->in);
+	return s->in_pos < s->in_len ? 0 : sizeof(s->in);
 }
 
 static void session_read(void *ctx, const uint8_t *buf, size_t len)
