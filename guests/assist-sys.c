@@ -135,29 +135,31 @@ static void monitor(void)
 	check(true, "monitor and mwait come back");
 }
 
+/* out: RSP before, RBP and RSP after enter, the two words that it pushed. */
+void enter_asm(uint64_t out[5], uint64_t rbp);
+asm("enter_asm:\n"
+    "	push %rbp\n"
+    "	mov %rsi, %rbp\n"
+    "	mov %rsp, (%rdi)\n"
+    "	enter $32, $1\n"
+    "	mov %rbp, 8(%rdi)\n"
+    "	mov %rsp, 16(%rdi)\n"
+    "	mov (%rbp), %rax\n"
+    "	mov %rax, 24(%rdi)\n"
+    "	mov -8(%rbp), %rax\n"
+    "	mov %rax, 32(%rdi)\n"
+    "	leave\n"
+    "	pop %rbp\n"
+    "	ret\n");
+
 static void enter(void)
 {
-	uint64_t bp_in = 0x1234, bp, sp_in, sp, saved, frame;
-	static uint64_t chain[4];
+	static uint64_t chain[2];
+	uint64_t out[5], rbp = (uint64_t)(chain + 1);
 
-	asm volatile("mov %%rsp, %[sp_in]\n"
-		     "push %%rbp\n"
-		     "lea %[chain], %%rbp\n"
-		     "add $16, %%rbp\n"
-		     "enter $32, $1\n"
-		     "mov %%rbp, %[bp]\n"
-		     "mov %%rsp, %[sp]\n"
-		     "mov (%%rbp), %[saved]\n"
-		     "mov -8(%%rbp), %[frame]\n"
-		     "leave\n"
-		     "pop %%rbp\n"
-		     : [bp] "=&r"(bp), [sp] "=&r"(sp), [sp_in] "=&r"(sp_in), [saved] "=&r"(saved),
-		       [frame] "=&r"(frame)
-		     : [chain] "m"(chain)
-		     : "memory");
-	(void)bp_in;
-	check(bp == sp_in - 16 && saved == (uint64_t)chain + 16, "enter 32,1: RBP and its old value");
-	check(frame == bp && sp == bp - 8 - 32, "enter 32,1: frame pointer and room");
+	enter_asm(out, rbp);
+	check(out[1] == out[0] - 8 && out[3] == rbp, "enter 32,1: RBP and its old value");
+	check(out[4] == out[1] && out[2] == out[1] - 8 - 32, "enter 32,1: frame pointer and room");
 }
 
 void guest_main(void)

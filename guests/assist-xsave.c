@@ -58,7 +58,7 @@ void guest_main(void)
 	if (cpuid(1, 0).c & 1u << 28)
 		mask |= AVX;
 	asm volatile("xsetbv" ::"a"((uint32_t)mask), "d"(0), "c"(0));
-	check(xgetbv(0) == mask, "xsetbv and xgetbv agree on %lx", mask);
+	check(xgetbv(0) == mask, "xsetbv of %lx, xgetbv gives %lx", mask, xgetbv(0));
 	size = cpuid(0xd, 0).b;
 	check(size == (mask & AVX ? 832 : 576), "CPUID leaf 0xd: %u bytes", size);
 	trap = (struct trap){ 0 };

@@ -2,7 +2,10 @@
 /* The device classes this program knows, one line each. Any thread; constant. */
 #include "dev.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "err.h"
 
 /* clang-format off */
 #define DEVICES(X) \
@@ -32,4 +35,23 @@ const struct dev_class *dev_class_find(const char *name)
 			return c;
 	}
 	return NULL;
+}
+
+int dev_unknown(const char *name, struct err *e)
+{
+	const char *names[2 * (sizeof(dev_classes) / sizeof(dev_classes[0]))];
+	size_t n = 0;
+
+	for (size_t i = 0; dev_classes[i]; i++) {
+		if (dev_classes[i]->internal)
+			continue;
+		names[n++] = dev_classes[i]->name;
+		if (dev_classes[i]->alias)
+			names[n++] = dev_classes[i]->alias;
+	}
+	err_set(e, ERR_USAGE, EINVAL, "no device '%s'", name);
+	err_suggest(e, name, names, n);
+	if (e && !e->hint[0])
+		err_hint(e, "'-device help' lists the devices");
+	return -EINVAL;
 }

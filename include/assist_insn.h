@@ -68,6 +68,8 @@ struct insn_ops {
 	int (*map)(struct insn_cpu *c, uint64_t lin, size_t len, void **p);
 	/* Fills c->xsave and sets c->fpu_loaded. */
 	int (*load_fpu)(struct insn_cpu *c);
+	/* Fills c->xcr0. */
+	int (*load_xcr0)(struct insn_cpu *c);
 	/* -EOPNOTSUPP: no such MSR. */
 	int (*rdmsr)(struct insn_cpu *c, uint32_t index, uint64_t *val);
 };
@@ -76,7 +78,7 @@ struct insn_cpu {
 	/* in and out */
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	uint64_t xcr0;
+	uint64_t xcr0; /* valid after load_xcr0 */
 	uint8_t *xsave; /* XSAVE_AREA bytes, 64-byte aligned, standard format; valid when fpu_loaded
 			 */
 	bool fpu_loaded;
@@ -111,7 +113,9 @@ enum insn_status insn_step(struct insn_cpu *c, const struct zydis_api *z, const 
 
 static inline unsigned insn_cpl(const struct insn_cpu *c)
 {
-	return c->sregs.ss.dpl & 3;
+	if (!(c->sregs.cr0 & 1)) /* real mode */
+		return 0;
+	return c->regs.rflags & (1u << 17) /* virtual-8086 */ ? 3 : c->sregs.cs.selector & 3;
 }
 
 #endif

@@ -31,8 +31,7 @@ struct gmem;
 
 /* Where things lie below 1 MiB; everything is usable RAM in the e820 map unless said. */
 #define BOOT_GDT_ADDR 0x500ull /* 4 descriptors and padding */
-#define BOOT_INFO_ADDR 0x1000ull /* boot_params, hvm_start_info or multiboot_info, with its lists  \
-				  */
+#define BOOT_INFO_ADDR 0x1000ull /* boot_params, hvm_start_info or multiboot_info */
 #define BOOT_STACK_TOP 0x8000ull
 #define BOOT_PAGE_TABLES 0x9000ull /* 6 pages: identity map of the first 4 GiB by 2 MiB pages */
 #define BOOT_CMDLINE_ADDR 0x20000ull /* up to BOOT_CMDLINE_MAX bytes with the NUL */

@@ -70,6 +70,7 @@ void vm_destroy(struct vm *vm);
 
 /* --- KVM's side (kvm_vm.c, kvm_irq.c) --- */
 int kvm_vm_create(struct vm *vm, struct err *e);
+int kvm_vm_map_memory(struct vm *vm, struct err *e);
 void kvm_vm_destroy(struct vm *vm);
 int kvm_irq_create(struct vm *vm, struct err *e);
 /* PIC, IOAPIC and PIT to power-on state. */

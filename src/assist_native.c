@@ -40,6 +40,7 @@
 #define SLOTS (PAGE / SLOT)
 #define OPERAND_MAX 512u /* bytes: no operand of the sets below is larger */
 
+#define X87_FOP 6
 #define X87_FIP 8
 #define X87_FDP 16
 #define MXCSR 24
@@ -230,6 +231,7 @@ static const struct isa {
 	ISA1(BMI2, GPR, 7B, 8), ISA1(ADOX_ADCX, GPR, 7B, 19), ISA1(TBM, GPR, X1C, 21),
 	ISA1(MOVBE, GPR, 1C, 22),
 	ISA1(X87, X87, 1D, 0), ISA2(FCMOV, X87, 1D, 0, 1D, 15), ISA1(SSE3X87, X87, 1C, 0),
+	ISA2(PPRO, X87, 1D, 0, 1D, 15),
 	ISA1(PENTIUMMMX, MMX, 1D, 23), ISA1(SSE2MMX, SSE, 1D, 26), ISA1(SSSE3MMX, SSE, 1C, 9),
 	ISA1(SSE, SSE, 1D, 25), ISA1(SSEMXCSR, SSE, 1D, 25), ISA1(SSE2, SSE, 1D, 26),
 	ISA1(SSE3, SSE, 1C, 0), ISA1(SSSE3, SSE, 1C, 9), ISA1(SSE4, SSE, 1C, 19),
@@ -313,6 +315,9 @@ static bool shape_allowed(const ZydisDecodedInstruction *d, const ZydisDecodedOp
 			  const ZydisDecodedOperand **mem)
 {
 	*mem = NULL;
+	/* Pentium Pro: FCOMI and its kind are wanted, and SYSENTER is not. */
+	if (d->meta.isa_set == ZYDIS_ISA_SET_PPRO && d->meta.category != ZYDIS_CATEGORY_X87_ALU)
+		return false;
 	if (!find_isa((uint16_t)d->meta.isa_set) || d->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
 	    (d->attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_IS_PRIVILEGED)))
 		return false;
@@ -345,19 +350,24 @@ bool insn_native_allowed(const struct insn *i, enum insn_class *cls)
 {
 	const struct isa *isa = find_isa((uint16_t)i->d.meta.isa_set);
 	const ZydisDecodedOperand *mem;
-	bool fpu = false;
 
 	if (!isa || !shape_allowed(&i->d, i->op, &mem))
 		return false;
 	*cls = isa->cls;
-	/* Some of the SSE sets are about general registers only: CRC32, MOVNTI, fences. */
-	for (unsigned n = 0; n < i->d.operand_count; n++)
-		if (i->op[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    (is_vector(i->op[n].reg.value) || is_mmx(i->op[n].reg.value) ||
-		     i->op[n].reg.value == ZYDIS_REGISTER_MXCSR))
-			fpu = true;
-	if (*cls == CLASS_SSE && !fpu)
+	if (i->d.meta.category == ZYDIS_CATEGORY_X87_ALU)
+		*cls = CLASS_X87; /* FISTTP is of SSE3 */
+	/* Of the SSE sets, but of the integer unit. */
+	switch (i->d.mnemonic) {
+	case ZYDIS_MNEMONIC_CRC32:
+	case ZYDIS_MNEMONIC_MOVNTI:
+	case ZYDIS_MNEMONIC_LFENCE:
+	case ZYDIS_MNEMONIC_MFENCE:
+	case ZYDIS_MNEMONIC_SFENCE:
 		*cls = CLASS_GPR;
+		break;
+	default:
+		break;
+	}
 	return true;
 }
 
@@ -689,15 +699,17 @@ static void put64(uint8_t *p, uint64_t v)
  * FNSTENV and FNSAVE store the same pointers, from registers that some
  * processors do not load from the area unless an exception is pending.
  */
-static void fix_x87_environment(struct insn *i, const uint8_t *xsave, uint8_t *env)
+static void fix_x87_environment(struct insn *i, const uint8_t *xsave, uint8_t *env, size_t size)
 {
-	if (i->d.mnemonic == ZYDIS_MNEMONIC_FNSTENV || i->d.mnemonic == ZYDIS_MNEMONIC_FNSAVE) {
-		memcpy(env + 12, xsave + X87_FIP, 4); /* protected mode, 32-bit format */
-		memcpy(env + 20, xsave + X87_FDP, 4);
-	}
+	bool format16 = size == 14 || size == 94;
+
+	if (i->d.mnemonic != ZYDIS_MNEMONIC_FNSTENV && i->d.mnemonic != ZYDIS_MNEMONIC_FNSAVE)
+		return;
+	memcpy(env + (format16 ? 6 : 12), xsave + X87_FIP, format16 ? 2 : 4);
+	memcpy(env + (format16 ? 10 : 20), xsave + X87_FDP, format16 ? 2 : 4);
 }
 
-/* x87 instructions leave their own address in the state: the guest's, not this program's. */
+/* x87 instructions leave their address and ModRM byte in the state: the guest's are wanted. */
 static void fix_x87_pointers(struct insn *i, uint8_t *xsave, uint64_t lin)
 {
 	const struct insn_native *n = i->c->native;
@@ -705,8 +717,11 @@ static void fix_x87_pointers(struct insn *i, uint8_t *xsave, uint64_t lin)
 
 	memcpy(&fip, xsave + X87_FIP, 8);
 	memcpy(&fdp, xsave + X87_FDP, 8);
-	if (fip - (uintptr_t)n->code < PAGE)
+	if (fip - (uintptr_t)n->code < PAGE) {
 		put64(xsave + X87_FIP, i->c->regs.rip);
+		xsave[X87_FOP] =
+			i->code[i->d.raw.modrm.offset]; /* the opcode's last bits above stay */
+	}
 	if (fdp - (uintptr_t)n->buf < 2 * PAGE)
 		put64(xsave + X87_FDP, lin);
 }
@@ -757,6 +772,8 @@ enum insn_status insn_run_native(struct insn *i, enum insn_class cls)
 	struct plan p;
 	int r, trap;
 
+	if ((cls == CLASS_AVX || cls == CLASS_AVX512) && c->ops->load_xcr0(c) < 0)
+		return insn_unsupported(i, "KVM did not give XCR0");
 	if (not_available(i, cls))
 		return INSN_EVENT;
 	if (!c->native)
@@ -770,9 +787,6 @@ enum insn_status insn_run_native(struct insn *i, enum insn_class cls)
 	if (mem) {
 		bool write = mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 
-		/* The 16-bit formats of the x87 environment are those of DOS. */
-		if (cls == CLASS_X87 && (mem->size == 14 * 8 || mem->size == 94 * 8))
-			return insn_unsupported(i, "its operand has the 16-bit format");
 		size = mem->size / 8;
 		r = insn_linear(i, mem, size, write, &lin);
 		/* Read also what is only written: masked and partial stores keep the rest. */
@@ -813,7 +827,7 @@ enum insn_status insn_run_native(struct insn *i, enum insn_class cls)
 	if (trap >= 0)
 		return fault(i, trap);
 	if (mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
-		fix_x87_environment(i, c->xsave, operand);
+		fix_x87_environment(i, c->xsave, operand, size);
 		r = c->ops->write(c, lin, operand, size, INSN_WRITE);
 		if (r < 0) {
 			c->fpu_loaded = c->fpu_dirty = false; /* as if it had not run */

@@ -155,7 +155,7 @@ static enum insn_status start(struct insn *i, bool supervisor, uint64_t *lin)
 		return INSN_EVENT;
 	if (*lin & 63)
 		return insn_gp(i);
-	if (!c->fpu_loaded && c->ops->load_fpu(c) < 0)
+	if (c->ops->load_xcr0(c) < 0 || (!c->fpu_loaded && c->ops->load_fpu(c) < 0))
 		return insn_unsupported(i, "KVM did not give the FPU state");
 	return INSN_DONE;
 }
@@ -301,10 +301,13 @@ enum insn_status insn_xrstor(struct insn *i)
 enum insn_status insn_xgetbv(struct insn *i)
 {
 	struct insn_cpu *c = i->c;
-	uint64_t val = c->xcr0;
+	uint64_t val;
 
 	if (not_usable(i))
 		return INSN_EVENT;
+	if (c->ops->load_xcr0(c) < 0)
+		return insn_unsupported(i, "KVM did not give XCR0");
+	val = c->xcr0;
 	if ((uint32_t)c->regs.rcx == 1 && insn_has(c, INSN_CPUID_D1A, 2)) {
 		if (!c->fpu_loaded && c->ops->load_fpu(c) < 0)
 			return insn_unsupported(i, "KVM did not give the FPU state");

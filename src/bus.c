@@ -100,10 +100,14 @@ static struct reader *reader_self(void)
 /* *out: the current view (NULL when it is empty), safe from being freed until view_put. */
 static bool view_get(struct bus *b, struct reader *r, const struct bus_view **out)
 {
-	struct bus_view *v = atomic_load(&b->view);
+	struct bus_view *v;
 
 	if (r->depth == NESTING)
 		return false;
+	/* Before the first look at the view: whom bus_sync sees outside will see the new view. */
+	if (r->depth == 0)
+		atomic_fetch_add(&r->entered, 1);
+	v = atomic_load(&b->view);
 	for (;;) {
 		struct bus_view *again;
 
@@ -114,8 +118,7 @@ static bool view_get(struct bus *b, struct reader *r, const struct bus_view **ou
 			break;
 		v = again;
 	}
-	if (r->depth++ == 0)
-		atomic_fetch_add(&r->entered, 1);
+	r->depth++;
 	*out = v;
 	return true;
 }
@@ -467,7 +470,7 @@ static void region_write(const struct io_region *r, uint64_t off, const uint8_t 
 			uint64_t old = r->ops->read ? r->ops->read(r->dev, base, wide) : 0;
 
 			memcpy((uint8_t *)&old + (off - base), buf, n);
-			val = old;
+			val = load_le((uint8_t *)&old, wide);
 		}
 		if (r->ops->write && base + wide <= r->size)
 			r->ops->write(r->dev, base, val, wide);

@@ -258,7 +258,7 @@ static bool bad_stack(struct vm *vm, const struct cpu_snapshot *c, const struct 
 		      ll(w.gpa), words);
 		return true;
 	}
-	if (!w.writable) {
+	if (!w.writable && (c->sregs.cr0 & X86_CR0_WP)) {
 		CAUSE(d, "the stack (0x%llx) is on a read-only page", ll(sp));
 		return true;
 	}
@@ -416,11 +416,24 @@ static void describe_page_fault(struct vm *vm, const struct cpu_snapshot *c,
 	      address_words(f, cr2));
 }
 
-static void describe_exception(const struct cpu_facts *f, unsigned vector, struct diagnosis *d)
+/* What a kernel most often forgot when a right instruction is refused. */
+static const char *forgotten(const struct kvm_sregs *s, const struct cpu_facts *f, unsigned vector)
+{
+	if (vector == 6 && strstr(f->insn, "xmm") && !(s->cr4 & X86_CR4_OSFXSR))
+		return " (SSE is not enabled: CR4.OSFXSR is 0)";
+	if (vector == 6 && strstr(f->insn, "ymm") && !(s->cr4 & X86_CR4_OSXSAVE))
+		return " (AVX is not enabled: CR4.OSXSAVE is 0)";
+	if (vector == 7 && (s->cr0 & (X86_CR0_TS | X86_CR0_EM)))
+		return " (CR0.TS or CR0.EM is set)";
+	return "";
+}
+
+static void describe_exception(const struct cpu_snapshot *c, const struct cpu_facts *f,
+			       unsigned vector, struct diagnosis *d)
 {
 	CAUSE(d, "%s", exception_name(vector));
 	if (f->insn_len)
-		CAUSE(d, " at `%s`", f->insn);
+		CAUSE(d, " at `%s`%s", f->insn, forgotten(&c->sregs, f, vector));
 }
 
 /*
@@ -449,15 +462,15 @@ static int first_exception(struct vm *vm, const struct cpu_snapshot *c, const st
 	}
 	/* Vector 0 is also what an untouched record says. */
 	if (known && (vector || insn_is(f, "div") || insn_is(f, "idiv"))) {
-		describe_exception(f, vector, d);
+		describe_exception(c, f, vector, d);
 		return (int)vector;
 	}
 	if (insn_is(f, "ud0") || insn_is(f, "ud1") || insn_is(f, "ud2")) {
-		describe_exception(f, 6, d);
+		describe_exception(c, f, 6, d);
 		return 6;
 	}
 	if (insn_is(f, "int3")) {
-		describe_exception(f, 3, d);
+		describe_exception(c, f, 3, d);
 		return 3;
 	}
 	if (c->sregs.cr2 && guest_page_walk(vm, &c->sregs, c->sregs.cr2, &w) < 0) {

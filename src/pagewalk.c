@@ -75,7 +75,7 @@ static bool large_page_level(const struct paging *p, unsigned shift, const struc
 {
 	if (p == &paging_32bit)
 		return shift == 22 && (s->cr4 & X86_CR4_PSE);
-	return shift == 21 || (shift == 30 && p != &paging_pae);
+	return shift == 21 || shift == 30; /* of a PAE PDPT entry PS is reserved, and found so */
 }
 
 /*

@@ -13,7 +13,8 @@
 #include "err.h"
 #include "gmem.h"
 
-#include "dsdt.h" /* dsdt_aml_code[], made from firmware/dsdt.asl by the Makefile */
+/* dsdt_aml_code[], which the Makefile makes from firmware/dsdt.asl */
+#include "dsdt.h"
 
 #define TABLES_END 0x100000ull
 

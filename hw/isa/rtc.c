@@ -460,7 +460,7 @@ static int rtc_init(struct dev *d, struct err *e)
 		(clamp_secs(host_ns() / NS_PER_S + d->m->rtc.offset_s) - host_ns() / NS_PER_S) *
 		NS_PER_S;
 	if (d->m->rtc.localtime) {
-		time_t now = time(NULL);
+		time_t now = host_ns() / NS_PER_S;
 		struct tm tm;
 
 		if (localtime_r(&now, &tm))

@@ -326,8 +326,7 @@ int decompress(enum compression c, const uint8_t *in, size_t in_len, size_t max,
 		return err_set(e, ERR_HOST, ENOMEM,
 			       "the host has not got the memory to unpack the %s data",
 			       formats[c].name);
-	/* Large pages make filling it in twice as fast; where there are none, this changes nothing.
-	 */
+	/* Filling large pages in takes half the time. A host without them does without. */
 	madvise(o.p, o.room, MADV_HUGEPAGE);
 
 	r = formats[c].run((struct input){ in, in_len }, &o);

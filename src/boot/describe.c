@@ -14,9 +14,9 @@
 #define MULTIBOOT2_MAGIC 0xe85250d6u
 #define MULTIBOOT2_SEARCH 32768
 
-const char boot_accepted[] = "-kernel takes a 64-bit Linux bzImage or vmlinux, a Multiboot kernel, "
-			     "an ELF kernel with a PVH note "
-			     "or a 64-bit ELF executable, each also compressed";
+const char boot_accepted[] =
+	"-kernel takes a 64-bit Linux bzImage or vmlinux, a Multiboot kernel, an ELF kernel with a "
+	"PVH note or a 64-bit ELF executable, each also compressed";
 
 /* Files known by a few bytes at a fixed place. */
 static const struct {
@@ -101,6 +101,8 @@ static const char *look(const struct boot_image *img)
 		if (has(img, known[i].at, known[i].bytes, known[i].len))
 			return known[i].text;
 	}
+	if (!img->len)
+		return "an empty file";
 	if (find_word(img, MULTIBOOT_HEADER_MAGIC, MULTIBOOT_SEARCH))
 		return "a file with a Multiboot magic number, but its header's checksum is wrong";
 	if (find_word(img, MULTIBOOT2_MAGIC, MULTIBOOT2_SEARCH))

@@ -215,11 +215,6 @@ static bool in_segment(const struct elf *elf, uint64_t paddr)
 
 int elf_entry(const struct boot *b, const struct elf *elf, uint64_t *rip, struct err *e)
 {
-	/* Kernels linked high commonly give the physical address (Linux), though ELF says virtual.
-	 */
-	*rip = elf->entry;
-	if (in_segment(elf, elf->entry))
-		return 0;
 	for (unsigned i = 0; i < elf->n; i++) {
 		const struct elf_segment *s = &elf->seg[i];
 
@@ -229,6 +224,10 @@ int elf_entry(const struct boot *b, const struct elf *elf, uint64_t *rip, struct
 			return 0;
 		}
 	}
+	/* ELF says virtual, but Linux and others that are linked high give the physical address. */
+	*rip = elf->entry;
+	if (in_segment(elf, elf->entry))
+		return 0;
 	return kernel_err(b, e, "the entry point 0x%llx is in none of the ELF file's segments",
 			  (unsigned long long)elf->entry);
 }
@@ -319,11 +318,9 @@ static int pvh_enter(struct boot *b, uint64_t rip, struct err *e)
 	const struct boot_request *rq = b->rq;
 	struct pvh_boot_info info = { 0 };
 	uint64_t initrd, initrd_size;
-	size_t len;
 	int ret;
 
-	ret = boot_cmdline(b, NULL, b->out->is_linux ? LINUX_CMDLINE_MAX : BOOT_CMDLINE_MAX - 1,
-			   &len, e);
+	ret = boot_cmdline(b, NULL, b->out->is_linux ? LINUX_CMDLINE_MAX : BOOT_CMDLINE_MAX - 1, e);
 	if (ret)
 		return ret;
 	ret = boot_load_initrd(b, LINUX_INITRD_LIMIT, &initrd, &initrd_size, e);

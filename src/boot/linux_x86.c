@@ -192,12 +192,11 @@ int linux_enter(struct boot *b, const struct linux_setup_header *hdr, uint64_t r
 	const struct boot_request *rq = b->rq;
 	struct linux_boot_params bp = { .hdr = hdr ? *hdr : default_header() };
 	uint64_t initrd, initrd_size, cmdline_max;
-	size_t cmdline_len;
 	int ret;
 
 	/* Only Linux has this limit; what else may be started this way can use all there is. */
 	cmdline_max = b->out->is_linux ? le32_to_cpu(bp.hdr.cmdline_size) : BOOT_CMDLINE_MAX - 1;
-	ret = boot_cmdline(b, NULL, cmdline_max, &cmdline_len, e);
+	ret = boot_cmdline(b, NULL, cmdline_max, e);
 	if (ret)
 		return ret;
 	ret = boot_load_initrd(b, (uint64_t)le32_to_cpu(bp.hdr.initrd_addr_max) + 1, &initrd,

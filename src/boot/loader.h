@@ -27,8 +27,7 @@ struct boot_image {
 struct boot {
 	const struct boot_request *rq;
 	struct boot_entry *out;
-	/* guest memory taken so far by segments, modules and the ramdisk; low memory is never free
-	 */
+	/* guest memory taken so far, by segments, modules and the ramdisk */
 	struct {
 		uint64_t start, end;
 	} claim[BOOT_CLAIMS_MAX];
@@ -49,8 +48,8 @@ uint64_t boot_ram_top(const struct boot *b);
 void *boot_claim(struct boot *b, const char *what, uint64_t gpa, uint64_t size, struct err *e);
 /* Takes the highest free pages that end at or below `limit`. Host address or NULL; e untouched. */
 void *boot_claim_top(struct boot *b, uint64_t size, uint64_t limit, uint64_t *gpa);
-/* Takes the lowest free pages from `from` up. */
-void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *gpa);
+/* Takes the pages above all that was taken and above 1 MiB. The same. */
+void *boot_claim_above(struct boot *b, uint64_t size, uint64_t *gpa);
 /* End of the highest claim, or 0. */
 uint64_t boot_claims_end(const struct boot *b);
 /* Copies into a claim. */
@@ -63,9 +62,9 @@ void *boot_low(const struct boot *b, uint64_t gpa, size_t len);
 void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip);
 /*
  * Writes "[first ][append][ linux_extra]" at BOOT_CMDLINE_ADDR; linux_extra only for is_linux.
- * max: bytes the kernel takes, without the NUL. *len: bytes written, with it.
+ * max: bytes the kernel takes, without the NUL.
  */
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *len, struct err *e);
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e);
 /* "-m" as the way out, with a size in which `need` bytes and a kernel's own needs have room. */
 void boot_hint_memory(struct err *e, uint64_t need);
 

@@ -168,24 +168,16 @@ void *boot_claim_top(struct boot *b, uint64_t size, uint64_t limit, uint64_t *gp
 	return NULL;
 }
 
-void *boot_claim_above(struct boot *b, uint64_t size, uint64_t from, uint64_t *gpa)
+void *boot_claim_above(struct boot *b, uint64_t size, uint64_t *gpa)
 {
-	uint64_t top = boot_ram_top(b);
+	uint64_t from = boot_claims_end(b);
 
-	while (size) {
-		uint64_t start = (from + BOOT_PAGE - 1) & ~(BOOT_PAGE - 1);
-		int i;
-
-		if (start >= top || size > top - start)
-			break;
-		i = find_claim(b, start, size);
-		if (i < 0) {
-			*gpa = start;
-			return in_ram(b, start, size) ? record_claim(b, start, size) : NULL;
-		}
-		from = b->claim[i].end;
-	}
-	return NULL;
+	if (from < BOOT_KERNEL_MIN)
+		from = BOOT_KERNEL_MIN;
+	*gpa = (from + BOOT_PAGE - 1) & ~(BOOT_PAGE - 1);
+	if (!size || size > GMEM_LOW_MAX || !in_ram(b, *gpa, size))
+		return NULL;
+	return record_claim(b, *gpa, size);
 }
 
 static bool is_zero(const uint8_t *p, size_t len)
@@ -270,7 +262,7 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip)
 	}
 }
 
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *len, struct err *e)
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
 {
 	const char *extra = b->out->is_linux ? b->rq->linux_extra : NULL;
 	const char *part[] = { first, b->rq->append, extra };
@@ -294,7 +286,6 @@ int boot_cmdline(const struct boot *b, const char *first, uint64_t max, size_t *
 		return -E2BIG;
 	}
 	to = boot_low(b, BOOT_CMDLINE_ADDR, n + 1);
-	*len = n + 1;
 	for (unsigned i = 0, any = 0; i < 3; i++) {
 		if (!part[i] || !*part[i])
 			continue;

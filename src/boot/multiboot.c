@@ -160,7 +160,7 @@ static int load_module(struct boot *b, const char *text, struct info_space *info
 	ret = boot_file_open(&f, "-initrd", name, e);
 	if (ret)
 		goto out_name;
-	to = boot_claim_above(b, f.size, boot_claims_end(b), &gpa);
+	to = boot_claim_above(b, f.size, &gpa);
 	if (!to) {
 		ret = err_set(e, ERR_INPUT, E2BIG,
 			      "-initrd %s: its %s do not fit into the guest's %s above kernel and "
@@ -231,7 +231,6 @@ int multiboot_boot(struct boot *b, const struct boot_image *img, long header, st
 	struct multiboot_mmap_entry mmap[E820_MAX] = { 0 };
 	struct multiboot_info mbi = { 0 };
 	struct modules mods = { .n = 0 };
-	size_t cmdline_len;
 	uint64_t rip;
 	int ret;
 
@@ -239,7 +238,7 @@ int multiboot_boot(struct boot *b, const struct boot_image *img, long header, st
 	ret = load_kernel(b, img, (size_t)header, &rip, e);
 	if (ret)
 		return ret;
-	ret = boot_cmdline(b, rq->kernel, BOOT_CMDLINE_MAX - 1, &cmdline_len, e);
+	ret = boot_cmdline(b, rq->kernel, BOOT_CMDLINE_MAX - 1, e);
 	if (ret)
 		return ret;
 

@@ -42,6 +42,9 @@ static struct buf pvh_elf(uint64_t entry, uint32_t desc_len, const char *first_o
 	add_note(&notes, first_owner, 257, "odd", 3);
 	add_note(&notes, "Xen", 6, "linux", 6);
 	add_note(&notes, "Xem", PVH_NOTE_PHYS32_ENTRY, "\1\1\1\1", 4);
+	/* an owner that only begins with "Xen" and a NUL */
+	add_note(&notes, "Xen+abc", PVH_NOTE_PHYS32_ENTRY, "\2\2\2\2", 4);
+	notes.p[notes.len - 9] = '\0';
 	add_note(&notes, "Xen", PVH_NOTE_PHYS32_ENTRY, &desc, desc_len);
 	seg[0] = text_segment();
 	seg[1] = (struct test_segment){ PT_NOTE, 0, 0, notes.len, notes.p, notes.len };
@@ -170,10 +173,11 @@ START_TEST(pvh_note_odd)
 			free(elf.p);
 		}
 	}
-	/* and note segments cut at each byte */
+	/* and note segments cut at each byte, the file's last */
 	elf = pvh_elf(LOAD_ADDR, 4, "GNU", true);
 	for (uint64_t n = phdr64(elf, 1)->p_filesz; n--;) {
 		phdr64(elf, 1)->p_filesz = n;
+		elf.len--;
 		ck_assert_int_eq(boot_test_load(&t, elf), 0);
 		ck_assert_int_eq(t.out.mode, BOOT_LONG64);
 	}
@@ -223,6 +227,12 @@ START_TEST(virtual_entry)
 	boot_test_init(&t, 64 * MiB);
 	ck_assert_int_eq(boot_test_load(&t, elf), 0);
 	ck_assert_uint_eq(t.out.rip, ENTRY);
+	free(elf.p);
+	/* An address that could be either is virtual. */
+	seg.vaddr = LOAD_ADDR - 4096;
+	elf = make_elf64(&seg, 1, LOAD_ADDR + 16);
+	ck_assert_int_eq(boot_test_load(&t, elf), 0);
+	ck_assert_uint_eq(t.out.rip, LOAD_ADDR + 4096 + 16);
 	boot_test_fini(&t);
 	free(elf.p);
 }
@@ -264,8 +274,17 @@ START_TEST(compressed_as_a_whole)
 	boot_test_fails(&t, packed, ERR_INPUT, "cut short");
 	free(packed.p);
 	packed = pack(c[_i], junk);
-	memcpy(junk.p, "070701", 6);
 	boot_test_fails(&t, packed, ERR_INPUT, "unpacked from");
+	ck_assert_ptr_nonnull(strstr(t.e.msg, "no known format"));
+	free(packed.p);
+	memcpy(junk.p, "070701", 6);
+	packed = pack(c[_i], junk);
+	boot_test_fails(&t, packed, ERR_INPUT, "a cpio archive");
+	free(packed.p);
+	junk.len = 0;
+	packed = pack(c[_i], junk);
+	if (packed.len >= 16)
+		boot_test_fails(&t, packed, ERR_INPUT, "an empty file");
 	boot_test_fini(&t);
 	free(packed.p);
 	free(twice.p);

@@ -204,6 +204,33 @@ START_TEST(modules)
 }
 END_TEST
 
+/* Of a kernel below 1 MiB: not squeezed in below the EBDA. */
+START_TEST(modules_of_a_low_kernel)
+{
+	struct buf mod = buf_pattern(700000, 37), k;
+	struct multiboot_header h = header(0x10003);
+	const char *name = temp_file(mod);
+	struct multiboot_module m;
+	struct boot_test t;
+
+	h.load_addr = cpu_to_le32(0x40000);
+	h.header_addr = cpu_to_le32(0x40000 + HEADER_AT - LOAD_AT);
+	h.load_end_addr = h.bss_end_addr = cpu_to_le32(0);
+	h.entry_addr = cpu_to_le32(0x40000);
+	k = flat_kernel(h);
+	boot_test_init(&t, 64 * MiB);
+	t.rq.initrd = name;
+	ck_assert_msg(!boot_test_load(&t, k), "%s", t.e.msg);
+	memcpy(&m, guest(&t, le32_to_cpu(info(&t).mods_addr), sizeof(m)), sizeof(m));
+	ck_assert_uint_eq(le32_to_cpu(m.start), 0x100000);
+	guest_has(&t, 0x100000, mod.p, mod.len);
+	boot_test_fini(&t);
+	unlink(name);
+	free(mod.p);
+	free(k.p);
+}
+END_TEST
+
 START_TEST(bad_modules)
 {
 	struct buf k = flat_kernel(header(0x10003)), big = buf_pattern(62 * MiB, 35);
@@ -316,6 +343,7 @@ int main(void)
 	tcase_add_test(tc, by_elf);
 	tcase_add_test(tc, header_position);
 	tcase_add_test(tc, modules);
+	tcase_add_test(tc, modules_of_a_low_kernel);
 	tcase_add_test(tc, bad_modules);
 	tcase_add_test(tc, bad_headers);
 	tcase_add_test(tc, cut_short);

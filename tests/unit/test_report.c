@@ -257,6 +257,7 @@ START_TEST(rip_not_fetchable)
 	put64(0xa000, 0xb007);
 	put64(0x9000, 0xa007);
 	put64(0xb000, 0x87);
+	ck_assert_ptr_null(strstr(cause(), "user page"));
 	c.sregs.cr4 |= X86_CR4_SMEP;
 	has(cause(), "on a user page, at CPL 0 with CR4.SMEP", NULL);
 	put64(0xb000, 0x83);
@@ -312,6 +313,8 @@ START_TEST(bad_stacks)
 	c.regs.rsp = 0x200008;
 	put64(0xb008, 0x200081);
 	put64(0xb000, 0x81); /* IDT and code are there: reading them is fine */
+	has(cause(), "though IDT and stack look right", NULL); /* CR0.WP is 0 */
+	c.sregs.cr0 |= X86_CR0_WP;
 	has(cause(), "the stack (0x200000) is on a read-only page", NULL);
 	/* With an IST the stack pointer does not matter; the TSS does. */
 	c.regs.rsp = UNMAPPED;
@@ -334,6 +337,22 @@ START_TEST(divide)
 	exception(0, -1);
 	c.sregs.idt.limit = 0;
 	has(cause(), "#DE divide error at `div ecx`", NULL);
+}
+END_TEST
+
+START_TEST(fpu_not_enabled)
+{
+	c.sregs.idt.limit = 0;
+	CODE_IS(0x0f, 0x58, 0xc1);
+	exception(6, -1);
+	has(cause(), "at `addps xmm0, xmm1` (SSE is not enabled: CR4.OSFXSR is 0), and", NULL);
+	c.sregs.cr4 |= X86_CR4_OSFXSR;
+	has(cause(), "at `addps xmm0, xmm1`, and", NULL);
+	CODE_IS(0xc5, 0xfc, 0x58, 0xc1);
+	has(cause(), "`vaddps ymm0, ymm0, ymm1` (AVX is not enabled", NULL);
+	c.sregs.cr0 |= X86_CR0_TS;
+	exception(7, -1);
+	has(cause(), "#NM no FPU at", "(CR0.TS or CR0.EM is set)", NULL);
 }
 END_TEST
 
@@ -704,6 +723,7 @@ int main(void)
 	tcase_add_test(tc, bad_gates);
 	tcase_add_test(tc, bad_stacks);
 	tcase_add_test(tc, divide);
+	tcase_add_test(tc, fpu_not_enabled);
 	tcase_add_test(tc, real_mode);
 	tcase_add_test(tc, paging_on_a_software_kvm);
 	tcase_add_test(tc, emulation_failure);

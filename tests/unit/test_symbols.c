@@ -87,8 +87,8 @@ static void build(void)
 	set_symbol(2, "first", TEXT, 0x40, STT_FUNC, STB_GLOBAL, 1);
 	set_symbol(3, "inner", TEXT + 0x110, 0x8, STT_NOTYPE, STB_LOCAL, 1);
 	set_symbol(4, "label", TEXT + 0x200, 0, STT_NOTYPE, STB_LOCAL, 1);
-	set_symbol(5, "same_local", TEXT + 0x300, 0x10, STT_FUNC, STB_LOCAL, 1);
-	set_symbol(6, "same_global", TEXT + 0x300, 0x10, STT_FUNC, STB_GLOBAL, 1);
+	set_symbol(5, "same_global", TEXT + 0x300, 0x10, STT_FUNC, STB_GLOBAL, 1);
+	set_symbol(6, "same_local", TEXT + 0x300, 0x10, STT_FUNC, STB_LOCAL, 1);
 	set_symbol(7, "data", TEXT + 0x80, 0x20, STT_OBJECT, STB_GLOBAL, 1);
 	set_symbol(8, "absolute", TEXT + 0x90, 0x20, STT_FUNC, STB_GLOBAL, SHN_ABS);
 	set_symbol(9, "bad\x1bname", TEXT + 0x400, 0x10, STT_FUNC, STB_GLOBAL, 1);

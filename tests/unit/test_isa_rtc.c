@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The MC146818 clock and CMOS memory, register by register. */
+#include "fake_machine.h"
+
+extern const struct dev_class mc146818rtc_class;
+
+enum { IRQ = 8 };
+enum { SEC, SEC_ALARM, MIN, MIN_ALARM, HOUR, HOUR_ALARM, WDAY, MDAY, MON, YEAR, A, B, C, D };
+enum { CENTURY = 0x32 };
+
+#define NS 1000000000ull
+
+static uint8_t cmos(uint8_t reg)
+{
+	outb(0x70, reg);
+	return inb(0x71);
+}
+
+static void cmos_set(uint8_t reg, uint8_t val)
+{
+	outb(0x70, reg);
+	outb(0x71, val);
+}
+
+static void add(void)
+{
+	fake_add(&mc146818rtc_class, "");
+}
+
+/* Host time in UTC. */
+static void wall(int year, int mon, int day, int hour, int min, int sec)
+{
+	struct tm tm = { .tm_year = year - 1900,
+			 .tm_mon = mon - 1,
+			 .tm_mday = day,
+			 .tm_hour = hour,
+			 .tm_min = min,
+			 .tm_sec = sec };
+
+	fake_set_wall(timegm(&tm), 0);
+}
+
+static void ck_time(uint8_t century, uint8_t year, uint8_t mon, uint8_t mday, uint8_t hour,
+		    uint8_t min, uint8_t sec)
+{
+	ck_assert_uint_eq(cmos(CENTURY), century);
+	ck_assert_uint_eq(cmos(YEAR), year);
+	ck_assert_uint_eq(cmos(MON), mon);
+	ck_assert_uint_eq(cmos(MDAY), mday);
+	ck_assert_uint_eq(cmos(HOUR), hour);
+	ck_assert_uint_eq(cmos(MIN), min);
+	ck_assert_uint_eq(cmos(SEC), sec);
+}
+
+START_TEST(host_time)
+{
+	wall(2026, 11, 20, 17, 45, 59);
+	add();
+	ck_time(0x20, 0x26, 0x11, 0x20, 0x17, 0x45, 0x59);
+	ck_assert_uint_eq(cmos(WDAY), 6); /* Friday */
+	fake_advance(NS);
+	ck_time(0x20, 0x26, 0x11, 0x20, 0x17, 0x46, 0x00);
+	ck_assert_uint_eq(cmos(D), 0x80);
+	ck_assert_uint_eq(cmos(B), 0x02);
+	ck_assert_uint_eq(cmos(A), 0x26);
+	ck_assert_uint_eq(inb(0x70), 0xff);
+	ck_assert_uint_eq(fake_timers_set(), 0); /* an idle clock wakes nobody */
+}
+END_TEST
+
+START_TEST(formats)
+{
+	static const struct {
+		uint8_t b, hour[5];
+	} rows[] = {
+		{ 0x02, { 0x00, 0x11, 0x12, 0x13, 0x23 } }, /* BCD, 24 hours */
+		{ 0x06, { 0, 11, 12, 13, 23 } }, /* binary, 24 */
+		{ 0x00, { 0x12, 0x11, 0x92, 0x81, 0x91 } }, /* BCD, 12: bit 7 is PM */
+		{ 0x04, { 12, 11, 0x8c, 0x81, 0x8b } }, /* binary, 12 */
+	};
+	static const int hours[] = { 0, 11, 12, 13, 23 };
+
+	for (unsigned r = 0; r < 4; r++) {
+		add();
+		cmos_set(B, rows[r].b);
+		for (unsigned h = 0; h < 5; h++) {
+			wall(1999, 12, 31, hours[h], 58, 0);
+			ck_assert_uint_eq(cmos(HOUR), rows[r].hour[h]);
+			ck_assert_uint_eq(cmos(MIN), rows[r].b & 4 ? 58 : 0x58);
+			ck_assert_uint_eq(cmos(YEAR), rows[r].b & 4 ? 99 : 0x99);
+			ck_assert_uint_eq(cmos(CENTURY), rows[r].b & 4 ? 19 : 0x19);
+		}
+		/* And the other way: the guest sets the hour, the clock runs, 24-hour BCD reads it.
+		 */
+		for (unsigned h = 0; h < 5; h++) {
+			cmos_set(B, rows[r].b | 0x80);
+			cmos_set(HOUR, rows[r].hour[h]);
+			cmos_set(B, rows[r].b);
+			cmos_set(B, 0x02);
+			ck_assert_uint_eq(cmos(HOUR), rows[0].hour[h]);
+			cmos_set(B, rows[r].b);
+		}
+		machine_remove_devices(&fake.m);
+	}
+}
+END_TEST
+
+START_TEST(bases)
+{
+	fake.m.rtc.offset_s = 3600 * 24 + 5;
+	wall(2026, 1, 31, 10, 0, 0);
+	add();
+	ck_time(0x20, 0x26, 0x02, 0x01, 0x10, 0x00, 0x05);
+	machine_remove_devices(&fake.m);
+	fake.m.rtc.offset_s = INT64_MIN / 2; /* cannot be shown, must not overflow */
+	add();
+	cmos(YEAR);
+	machine_remove_devices(&fake.m);
+	fake.m.rtc.offset_s = INT64_MAX / 2;
+	add();
+	cmos(YEAR);
+	machine_remove_devices(&fake.m);
+	fake.m.rtc.offset_s = 0;
+	fake.m.rtc.localtime = true;
+	setenv("TZ", "EST5", 1);
+	tzset();
+	add();
+	ck_time(0x20, 0x26, 0x01, 0x31, 0x05, 0x00, 0x00);
+}
+END_TEST
+
+START_TEST(setting_the_time)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	fake.wall_ns += 300000000;
+	cmos_set(B, 0x82);
+	cmos_set(SEC, 0x58);
+	cmos_set(MIN, 0x59);
+	cmos_set(HOUR, 0x23);
+	cmos_set(MDAY, 0x28);
+	cmos_set(MON, 0x02);
+	cmos_set(YEAR, 0x24);
+	fake_advance(10 * NS); /* updates are inhibited */
+	ck_time(0x20, 0x24, 0x02, 0x28, 0x23, 0x59, 0x58);
+	cmos_set(B, 0x02);
+	ck_time(0x20, 0x24, 0x02, 0x28, 0x23, 0x59, 0x58);
+	fake_advance(699999999); /* the divider went on: 0.3 s into the second */
+	ck_assert_uint_eq(cmos(SEC), 0x58);
+	fake_advance(1);
+	ck_assert_uint_eq(cmos(SEC), 0x59);
+	fake_advance(NS);
+	ck_time(0x20, 0x24, 0x02, 0x29, 0x00, 0x00, 0x00); /* a leap year */
+	ck_assert_uint_eq(cmos(WDAY), 5);
+	/* It stays set over a reset of the machine. */
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(inb(0x71), 0x00); /* the index is 0 again */
+	ck_time(0x20, 0x24, 0x02, 0x29, 0x00, 0x00, 0x00);
+	/* Without SET a single register can be written as well. */
+	cmos_set(CENTURY, 0x19);
+	ck_time(0x19, 0x24, 0x02, 0x29, 0x00, 0x00, 0x00);
+	/* Long before 1970, with a fraction of a second. */
+	fake_advance(NS * 3 / 2);
+	ck_time(0x19, 0x24, 0x02, 0x29, 0x00, 0x00, 0x01);
+	/* What the counter cannot hold ends at its limits. */
+	cmos_set(CENTURY, 0x99);
+	ck_time(0x21, 0x60, 0x02, 0x18, 0x10, 0x40, 0x00);
+}
+END_TEST
+
+START_TEST(divider_reset)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	cmos_set(A, 0x76);
+	fake_advance(5 * NS);
+	ck_assert_uint_eq(cmos(SEC), 0x00);
+	cmos_set(A, 0x26);
+	fake_advance(NS / 2 - 1);
+	ck_assert_uint_eq(cmos(SEC), 0x00);
+	fake_advance(1); /* the first update comes after half a second */
+	ck_assert_uint_eq(cmos(SEC), 0x01);
+}
+END_TEST
+
+START_TEST(update_in_progress)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	ck_assert_uint_eq(cmos(A), 0x26);
+	fake_advance(NS - 244001);
+	ck_assert_uint_eq(cmos(A), 0x26);
+	fake_advance(2);
+	ck_assert_uint_eq(cmos(A), 0xa6);
+	cmos_set(A, 0xff & ~0x50); /* UIP is read-only */
+	ck_assert_uint_eq(cmos(A), 0xaf);
+	fake_advance(244000);
+	ck_assert_uint_eq(cmos(A), 0x2f);
+	cmos_set(B, 0x82);
+	fake_advance(NS - 1000);
+	ck_assert_uint_eq(cmos(A), 0x2f); /* no updates, no UIP */
+}
+END_TEST
+
+START_TEST(update_interrupt)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	ck_assert_uint_eq(cmos(C), 0);
+	fake_advance(NS);
+	ck_assert_uint_eq(cmos(C) & 0xb0, 0x10); /* the flag alone */
+	ck_assert_uint_eq(cmos(C) & 0xb0, 0);
+	cmos_set(B, 0x12);
+	fake_advance(NS - 1);
+	ck_assert(!fake.irq[IRQ]);
+	fake_advance(1);
+	ck_assert(fake.irq[IRQ]);
+	fake_advance(5 * NS); /* stays until read, and costs no more wake-ups */
+	ck_assert_uint_eq(fake.irq_sets[IRQ], 1);
+	ck_assert_uint_eq(fake_timers_set(), 0);
+	ck_assert_uint_eq(cmos(C) & 0xb0, 0x90);
+	ck_assert(!fake.irq[IRQ]);
+	ck_assert_uint_eq(cmos(C), 0);
+	fake_advance(NS);
+	ck_assert_uint_eq(fake.irq_rises[IRQ], 2);
+	/* SET switches it off. */
+	cmos_set(B, 0x92);
+	ck_assert_uint_eq(cmos(B), 0x82);
+	ck_assert(!fake.irq[IRQ]);
+	cmos(C);
+	fake_advance(5 * NS);
+	ck_assert_uint_eq(cmos(C) & 0x10, 0);
+	/* A flag set before its interrupt is enabled gives it at once. */
+	cmos_set(B, 0x02);
+	fake_advance(2 * NS);
+	cmos_set(B, 0x12);
+	ck_assert(fake.irq[IRQ]);
+	machine_reset_devices(&fake.m);
+	ck_assert(!fake.irq[IRQ]);
+	ck_assert_uint_eq(cmos(B), 0x02);
+	ck_assert_uint_eq(cmos(C), 0);
+}
+END_TEST
+
+START_TEST(alarm_interrupt)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	cmos_set(SEC_ALARM, 0x05);
+	cmos_set(MIN_ALARM, 0x01);
+	cmos_set(HOUR_ALARM, 0x12);
+	ck_assert_uint_eq(cmos(MIN_ALARM), 0x01);
+	cmos_set(B, 0x22);
+	fake_advance(65 * NS - 1);
+	ck_assert(!fake.irq[IRQ]);
+	fake_advance(1);
+	ck_assert(fake.irq[IRQ]);
+	ck_assert_uint_eq(cmos(C) & 0xa0, 0xa0);
+	fake_advance(86400 * NS - 1);
+	ck_assert(!fake.irq[IRQ]);
+	fake_advance(1);
+	ck_assert(fake.irq[IRQ]);
+	cmos(C);
+	/* 0xc0 and above match anything: once a minute. */
+	cmos_set(MIN_ALARM, 0xc0);
+	cmos_set(HOUR_ALARM, 0xff);
+	for (int i = 0; i < 3; i++) {
+		fake_advance(60 * NS);
+		ck_assert_uint_eq(cmos(C) & 0xa0, 0xa0);
+	}
+	/* Polled, long after, without an interrupt; and never for an alarm at no time. */
+	cmos_set(B, 0x02);
+	cmos_set(HOUR_ALARM, 0x23);
+	fake_advance(4 * 86400 * NS);
+	ck_assert_uint_eq(cmos(C) & 0xa0, 0x20);
+	cmos_set(HOUR_ALARM, 0x77);
+	fake_advance(4 * 86400 * NS);
+	ck_assert_uint_eq(cmos(C) & 0xa0, 0);
+}
+END_TEST
+
+START_TEST(periodic_interrupt)
+{
+	static const unsigned hz[16] = { 0,   256, 128, 8192, 4096, 2048, 1024, 512,
+					 256, 128, 64,  32,   16,   8,    4,    2 };
+
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	for (unsigned rate = 0; rate < 16; rate++) {
+		unsigned count = 0;
+
+		cmos_set(A, (uint8_t)(0x20 | rate));
+		cmos(C);
+		cmos_set(B, 0x42);
+		if (!rate)
+			ck_assert_uint_eq(fake_timers_set(), 0);
+		for (unsigned i = 0; i < 20000; i++) {
+			fake_advance(50000);
+			if (!fake.irq[IRQ])
+				continue;
+			ck_assert_uint_eq(cmos(C) & 0xc0, 0xc0);
+			count++;
+		}
+		ck_assert_msg(count == hz[rate], "rate %u: %u in a second, not %u", rate, count,
+			      hz[rate]);
+		cmos_set(B, 0x02);
+	}
+	/* Together with the update interrupt, neither holds the other back. */
+	cmos_set(A, 0x2f);
+	cmos(C);
+	cmos_set(B, 0x52);
+	fake_advance(NS / 2);
+	ck_assert(fake.irq[IRQ]);
+	ck_assert_uint_eq(cmos(C) & 0xd0, 0xc0);
+	fake_advance(NS / 2);
+	ck_assert_uint_eq(cmos(C) & 0xd0, 0xd0);
+	/* It needs no update cycles, but a divider. */
+	cmos_set(B, 0xc2);
+	fake_advance(NS);
+	ck_assert_uint_eq(cmos(C) & 0x40, 0x40);
+	cmos_set(A, 0x7f);
+	cmos(C);
+	fake_advance(5 * NS);
+	ck_assert_uint_eq(cmos(C) & 0x40, 0);
+}
+END_TEST
+
+START_TEST(host_clock_is_set)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	cmos_set(B, 0x32);
+	wall(2025, 1, 1, 0, 0, 0); /* backwards */
+	ck_time(0x20, 0x25, 0x01, 0x01, 0x00, 0x00, 0x00);
+	cmos(C);
+	fake_advance(NS);
+	ck_assert(fake.irq[IRQ]);
+	cmos(C);
+	wall(2040, 1, 1, 0, 0, 0);
+	ck_assert_uint_eq(cmos(C) & 0x10, 0x10);
+	ck_time(0x20, 0x40, 0x01, 0x01, 0x00, 0x00, 0x00);
+}
+END_TEST
+
+START_TEST(memory)
+{
+	add();
+	for (unsigned i = 0x33; i < 128; i++)
+		cmos_set((uint8_t)i, (uint8_t)(i * 3));
+	for (unsigned i = 0x33; i < 128; i++)
+		ck_assert_uint_eq(cmos((uint8_t)(i | 0x80)), (uint8_t)(i * 3)); /* NMI mask bit */
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(cmos(0x7f), (uint8_t)(0x7f * 3));
+	cmos_set(0x0f, 0x0a);
+	ck_assert_uint_eq(cmos(0x0f), 0x0a);
+}
+END_TEST
+
+static unsigned cmos_le(uint8_t reg, unsigned n)
+{
+	unsigned val = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		val |= (unsigned)cmos((uint8_t)(reg + i)) << 8 * i;
+	return val;
+}
+
+START_TEST(memory_sizes)
+{
+	static const struct {
+		uint64_t ram;
+		unsigned base_kib, ext_kib, above_16m, high;
+	} rows[] = {
+		{ 512 << 10, 512, 0, 0, 0 },          { 16 << 20, 640, 15360, 0, 0 },
+		{ 64ull << 20, 640, 64512, 768, 0 },  { 128ull << 20, 640, 65535, 1792, 0 },
+		{ 3ull << 30, 640, 65535, 48896, 0 }, { 5ull << 30, 640, 65535, 48896, 0x8000 },
+	};
+
+	fake_teardown();
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned sum = 0;
+
+		fake_setup_ram(rows[i].ram);
+		add();
+		ck_assert_uint_eq(cmos_le(0x15, 2), rows[i].base_kib);
+		ck_assert_uint_eq(cmos_le(0x17, 2), rows[i].ext_kib);
+		ck_assert_uint_eq(cmos_le(0x30, 2), rows[i].ext_kib);
+		ck_assert_uint_eq(cmos_le(0x34, 2), rows[i].above_16m);
+		ck_assert_uint_eq(cmos_le(0x5b, 3), rows[i].high);
+		for (uint8_t reg = 0x10; reg <= 0x2d; reg++)
+			sum += cmos(reg);
+		ck_assert_uint_eq(cmos(0x2e) << 8 | cmos(0x2f), sum);
+		fake_teardown();
+	}
+	fake_setup();
+}
+END_TEST
+
+START_TEST(hostile)
+{
+	add();
+	for (unsigned i = 0; i < 200; i++) {
+		uint64_t seed = i;
+
+		/* Aim at the clock's registers, by way of every width. */
+		for (unsigned j = 0; j < 100; j++) {
+			cmos_set((uint8_t)(fake_random(&seed) % 14), (uint8_t)fake_random(&seed));
+			cmos((uint8_t)(fake_random(&seed) % 14));
+			if (j % 10 == 0)
+				fake_advance(fake_random(&seed) % 2000000000);
+			if (j % 25 == 0)
+				cmos_set(CENTURY, (uint8_t)fake_random(&seed));
+		}
+		fake_hammer(0x70, 2, 100, seed);
+	}
+	cmos_set(A, 0x26);
+	cmos_set(B, 0x82);
+	cmos_set(CENTURY, 0x20);
+	cmos_set(YEAR, 0x30);
+	cmos_set(MON, 0x01);
+	cmos_set(MDAY, 0x02);
+	cmos_set(HOUR, 0x03);
+	cmos_set(MIN, 0x04);
+	cmos_set(SEC, 0x05);
+	cmos_set(B, 0x02);
+	ck_time(0x20, 0x30, 0x01, 0x02, 0x03, 0x04, 0x05);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		host_time,         formats,         bases,
+		setting_the_time,  divider_reset,   update_in_progress,
+		update_interrupt,  alarm_interrupt, periodic_interrupt,
+		host_clock_is_set, memory,          memory_sizes,
+		hostile,
+	};
+
+	return fake_main("rtc", tests, sizeof(tests) / sizeof(tests[0]));
+}
