@@ -30,7 +30,7 @@ struct chardev;
 enum chardev_event {
 	CHARDEV_OPENED, /* a peer is there (socket, pty), or the focus was gained (mux) */
 	CHARDEV_CLOSED, /* the peer has gone */
-	CHARDEV_BREAK,  /* serial break (Ctrl-A b) */
+	CHARDEV_BREAK, /* serial break (Ctrl-A b) */
 };
 
 /* The front end. Called on the main loop, no chardev lock held, never before loop_run. */
@@ -39,7 +39,7 @@ struct chardev_client {
 	size_t (*can_read)(void *ctx);
 	void (*read)(void *ctx, const uint8_t *buf, size_t len); /* len <= what can_read said */
 	void (*writable)(void *ctx); /* room again after a short chardev_write; may be NULL */
-	void (*event)(void *ctx, enum chardev_event ev);	 /* may be NULL */
+	void (*event)(void *ctx, enum chardev_event ev); /* may be NULL */
 };
 
 /* What the user's escapes ask for (Ctrl-A x); set once by main. */
