@@ -389,22 +389,34 @@ static void port_free(struct chardev_port *p)
 	free(p);
 }
 
+void chardev_set_focus(struct chardev *c, unsigned i)
+{
+	c->focus = i;
+	if (i < c->n_ports)
+		c->port[i]->announce = c->connected;
+	chardev_kick(c);
+}
+
 void chardev_detach(struct chardev_port *p)
 {
 	struct chardev *c;
-	unsigned i = 0;
+	unsigned i = 0, gone;
 
 	if (!p)
 		return;
 	c = p->c;
 	while (c->port[i] != p)
 		i++;
+	gone = i;
 	c->n_ports--;
 	for (; i < c->n_ports; i++)
 		c->port[i] = c->port[i + 1];
 	c->port[i] = NULL;
-	if (c->focus >= c->n_ports)
-		c->focus = 0;
+	/* The focus stays with whom it was; the first takes over when that one leaves. */
+	if (gone < c->focus)
+		c->focus--;
+	else if (gone == c->focus)
+		chardev_set_focus(c, 0);
 	port_free(p);
 	update(c);
 }

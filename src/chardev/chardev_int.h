@@ -81,17 +81,17 @@ struct chardev {
 	bool opened, started, reported;
 	bool in_unwatchable, out_unwatchable; /* epoll does not take them */
 	struct loop_fd in, out;
-	/* Anything for the loop to do soon; a timer, as any thread may set it and it can be
-	 * cancelled. */
+	/* Something for the loop to do. Any thread may set a timer, and it can be cancelled. */
 	struct loop_timer kick;
 	struct loop_timer later; /* the same, to try again after a while */
 
 	/* Guards what follows; taken after a device's lock and before the loop's. */
 	pthread_mutex_t lock;
-	bool connected; /* changed on the main loop only */
-	int in_fd,
-		out_fd; /* -1: no input, and output is swallowed; changed on the main loop only */
 	int write_error; /* for the loop to deal with */
+	/* Changed on the main loop only, which may read them without the lock. */
+	bool connected;
+	int in_fd; /* -1: no input */
+	int out_fd; /* -1: output is swallowed */
 };
 
 /* Rows that every backend's table starts with. */
@@ -127,5 +127,6 @@ void chardev_kick(struct chardev *c); /* any thread, c->lock may be held */
 /* The host's own words; what does not fit right now is dropped. */
 void chardev_say(struct chardev *c, const char *text);
 void chardev_quit(struct chardev *c);
+void chardev_set_focus(struct chardev *c, unsigned i);
 
 #endif

@@ -59,15 +59,6 @@ void mux_flush(struct chardev *c)
 	}
 }
 
-static void switch_focus(struct chardev *c)
-{
-	if (c->n_ports < 2)
-		return;
-	c->focus = (c->focus + 1) % c->n_ports;
-	c->port[c->focus]->announce = c->connected;
-	chardev_kick(c);
-}
-
 static void escape(struct chardev *c, uint8_t key)
 {
 	struct chardev_port *p = c->port[c->focus];
@@ -95,7 +86,8 @@ static void escape(struct chardev *c, uint8_t key)
 			p->client->event(p->ctx, CHARDEV_BREAK);
 		break;
 	case 'c':
-		switch_focus(c);
+		if (c->n_ports > 1)
+			chardev_set_focus(c, (c->focus + 1) % c->n_ports);
 		break;
 	}
 }

@@ -274,13 +274,16 @@ static void learn_port(struct sock *s)
 {
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
-	char port[16];
+	char port[16], *copy;
 
 	if (strcmp(s->port, "0") || getsockname(s->listen_fd, (struct sockaddr *)&addr, &len) ||
 	    getnameinfo((struct sockaddr *)&addr, len, NULL, 0, port, sizeof(port), NI_NUMERICSERV))
 		return;
+	copy = strdup(port);
+	if (!copy)
+		return;
 	free(s->port);
-	s->port = strdup(port);
+	s->port = copy;
 	describe(s);
 	log_note("chardev %s listens on %s", s->c.id, s->c.desc);
 }
@@ -298,6 +301,28 @@ static int bind_tcp(struct sock *s, const struct addrinfo *a, struct err *e)
 		return -code;
 	}
 	return 0;
+}
+
+/* wait=on: no return before a peer is there. */
+static int wait_peer(struct sock *s, struct err *e)
+{
+	int rc;
+
+	log_note("waiting for connection on: %s", s->c.desc);
+	do {
+		rc = wait_ready(s->listen_fd, POLLIN, -1);
+		if (rc) {
+			err_set(e, ERR_INPUT, EINTR, "interrupted before anybody connected to %s",
+				s->c.desc);
+			err_hint(e, "wait=off starts the guest without a peer");
+			return -EINTR;
+		}
+		rc = accept_peer(s);
+	} while (rc == -EAGAIN || rc == -ECONNABORTED);
+	if (rc)
+		err_set(e, ERR_HOST, -rc, "cannot accept a connection on %s: %s", s->c.desc,
+			strerror(-rc));
+	return rc;
 }
 
 static int open_server(struct sock *s, struct err *e)
@@ -325,20 +350,15 @@ static int open_server(struct sock *s, struct err *e)
 		return rc;
 	if (!s->path)
 		learn_port(s);
-	if (s->wait) {
-		log_note("waiting for connection on: %s", s->c.desc);
-		do {
-			rc = wait_ready(s->listen_fd, POLLIN, -1);
-			if (rc) {
-				err_set(e, ERR_INPUT, EINTR,
-					"interrupted before anybody connected to %s", s->c.desc);
-				err_hint(e, "wait=off starts the guest without a peer");
-				return rc;
-			}
-		} while (accept_peer(s));
-	}
-	return loop_fd_add(s->c.loop, &s->listen, s->listen_fd, s->wait ? 0 : EPOLLIN, on_listen,
-			   s);
+	if (s->wait)
+		rc = wait_peer(s, e);
+	if (rc)
+		return rc;
+	rc = loop_fd_add(s->c.loop, &s->listen, s->listen_fd, s->wait ? 0 : EPOLLIN, on_listen, s);
+	if (rc)
+		err_set(e, ERR_HOST, -rc, "cannot wait for connections on %s: %s", s->c.desc,
+			strerror(-rc));
+	return rc;
 }
 
 /* --- clients --------------------------------------------------------------- */

@@ -59,8 +59,8 @@ __attribute__((constructor)) static void plug_closed_fds(void)
 			continue;
 		if (fd == 1)
 			stdout_was_closed = true;
-		/* The lowest free number: this one. */
-		if (open("/dev/null", O_RDWR) != fd)
+		/* Gets the lowest free number: this one. Writing to standard output still fails. */
+		if (open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd)
 			return;
 	}
 }
@@ -276,9 +276,8 @@ static int stdio_open(struct chardev *c, struct err *e)
 	}
 	if (stdout_was_closed || fcntl(1, F_GETFD) < 0) {
 		err_set(e, ERR_INPUT, EBADF, "standard output is closed");
-		err_hint(
-			e,
-			"redirect it to a file or to /dev/null, or use another backend than stdio");
+		err_hint(e,
+			 "redirect it to a file or /dev/null, or use another backend than stdio");
 		return -EBADF;
 	}
 	tty.in_use = true;

@@ -689,7 +689,28 @@ START_TEST(mux_focus)
 	run_for(5 * MS);
 	ck_assert_uint_eq(b->opened, 0); /* not before it has the focus */
 	ck_assert_uint_eq(late->opened, 0);
-	front_free(late);
+	/* One that leaves does not take the focus from another, only its own. */
+	send_text(fd, "\001c");
+	RUN_UNTIL(b->opened == 1);
+	front_free(a);
+	send_text(fd, "b");
+	expect_in(b, "b");
+	a = b;
+	b = late;
+	front_free(a);
+	RUN_UNTIL(b->opened == 1);
+	send_text(fd, "late");
+	expect_in(b, "late");
+	front_free(b);
+	close(fd);
+}
+END_TEST
+
+START_TEST(mux_output_and_input)
+{
+	struct front *a, *b;
+	int fd = mux_with(&a, &b);
+
 	send_text(fd, "ab\001cde\001cf");
 	expect_in(a, "abf");
 	expect_in(b, "de");
@@ -1009,6 +1030,7 @@ int main(void)
 	tcase_add_test(t, full_disk_is_reported_once);
 	tcase_add_test(t, null_and_none);
 	tcase_add_test(t, mux_focus);
+	tcase_add_test(t, mux_output_and_input);
 	tcase_add_test(t, mux_escapes);
 	tcase_add_test(t, mux_escapes_work_while_the_guest_takes_nothing);
 	tcase_add_test(t, mux_loses_nothing);

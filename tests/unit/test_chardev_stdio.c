@@ -675,8 +675,8 @@ START_TEST(closed_stdout_is_an_error)
 			 ERR_INPUT);
 	ck_assert_str_eq(contents(err),
 			 "posada: standard output is closed\n"
-			 "posada: redirect it to a file or to /dev/null, or use another backend "
-			 "than stdio\n");
+			 "posada: redirect it to a file or /dev/null, or use another backend than "
+			 "stdio\n");
 	fclose(err);
 }
 END_TEST
