@@ -35,7 +35,7 @@ void guest_main(void)
 		pause();
 	for (unsigned i = 0; i < 6; i++)
 		t[i] = bcd(cmos(regs[i]));
-	say("time %u%u-%u-%u %u:%u:%u\n", bcd(cmos(0x32)), t[0], t[1], t[2], t[3], t[4], t[5]);
+	say("time %u-%u-%u %u:%u:%u\n", bcd(cmos(0x32)) * 100 + t[0], t[1], t[2], t[3], t[4], t[5]);
 	check(t[1] >= 1 && t[1] <= 12 && t[2] >= 1 && t[2] <= 31 && t[3] < 24 && t[4] < 60 &&
 		      t[5] < 60,
 	      "it is a time");

@@ -95,7 +95,10 @@ void vm_unlisten(struct vm *vm, struct vm_listener *l);
 void vm_pause(struct vm *vm);
 /* Undoes it. -EBUSY with the reason when the guest is dead or shut down. */
 int vm_resume(struct vm *vm, struct err *e);
-/* Devices and vCPUs to power-on state, kernel loaded again, then running or paused as before. */
+/*
+ * Devices and vCPUs to power-on state, kernel loaded again, then running or
+ * paused as before. With -no-reboot the VM ends instead.
+ */
 void vm_reset(struct vm *vm);
 /* Presses the ACPI power button. -ENODEV when the machine has none. */
 int vm_powerdown(struct vm *vm, struct err *e);

@@ -178,10 +178,7 @@ static void carry_out(void *ctx)
 		return;
 	switch (rq.what) {
 	case MACHINE_RESET:
-		if (vm->cfg->no_reboot)
-			guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
-		else
-			vm_reset(vm);
+		vm_reset(vm);
 		break;
 	case MACHINE_POWEROFF:
 		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
@@ -292,6 +289,10 @@ void vm_reset(struct vm *vm)
 	bool run = vm->state != RUN_PAUSED && vm->state != RUN_PRELAUNCH;
 	struct err err = { 0 };
 
+	if (vm->cfg->no_reboot) {
+		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
+		return;
+	}
 	hold(vm);
 	wait_parked(vm);
 	machine_reset_devices(&vm->m);
