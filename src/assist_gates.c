@@ -158,9 +158,9 @@ static void check_guest_debug(struct assist_vcpu *a)
 {
 	struct kvm_debugregs d;
 
-	if (a->debug_warned || vcpu_get_debugregs(a->v, &d) < 0 || !(d.dr7 & 0xff))
+	if (a->v->vm->assist->debug_warned || vcpu_get_debugregs(a->v, &d) < 0 || !(d.dr7 & 0xff) ||
+	    atomic_exchange(&a->v->vm->assist->debug_warned, true))
 		return;
-	a->debug_warned = true;
 	log_warn("the guest uses hardware breakpoints, which do not work on this software KVM "
 		 "while SYSCALL is worked round (-accel kvm,assist=off turns that off)");
 }

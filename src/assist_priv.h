@@ -14,6 +14,11 @@
 struct vcpu;
 struct vm;
 
+/* The VM's part: vm->assist. */
+struct assist {
+	_Atomic bool debug_warned; /* about hardware breakpoints of the guest's own */
+};
+
 /* One vCPU's part; used by its own thread, but for the counters. */
 struct assist_vcpu {
 	struct vcpu *v;
@@ -25,7 +30,6 @@ struct assist_vcpu {
 	uint64_t idt_base; /* where the entries were read from */
 	uint64_t pf_entry, ud_entry; /* handlers with a breakpoint on them; 0: none */
 	bool stepping; /* over a handler's first instruction, with the breakpoints off */
-	bool debug_warned;
 	unsigned polls;
 
 	_Atomic uint64_t syscalls, interrupts, faults, steps;

@@ -31,10 +31,6 @@
 #include "vm.h"
 #include "zydis_lazy.h"
 
-struct assist {
-	bool forced; /* assist=on */
-};
-
 bool assist_detect(const struct kvm_cpuid2 *supported)
 {
 	/*
