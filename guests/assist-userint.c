@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* INT n at CPL3, as a system call gate: registers, frames, stacks, and who may use it. */
+/*
+ * INT n at CPL3, as a system call gate: registers, frames, stacks, and who may use
+ * it; and that a jump to SYSCALL's entry point gives a user no more than SYSCALL does.
+ */
 #include "guest.h"
 
 static unsigned hits;
@@ -49,6 +52,37 @@ USER static void just_ud2(uint64_t arg)
 	asm volatile("ud2");
 }
 
+#define MSR_STAR 0xc0000081
+#define MSR_LSTAR 0xc0000082
+#define MSR_SFMASK 0xc0000084
+
+void lstar_entry(void);
+static uint64_t entry_stack[64] __attribute__((used));
+static uint64_t entry_flags __attribute__((used)), entry_r11 __attribute__((used)),
+	user_rsp __attribute__((used));
+
+asm("lstar_entry:\n"
+    "	mov %rsp, user_rsp\n"
+    "	mov $entry_stack + 512, %esp\n"
+    "	pushfq\n"
+    "	pop entry_flags\n"
+    "	mov %r11, entry_r11\n"
+    "	mov $2, %r11d\n"
+    "	mov user_rsp, %rsp\n"
+    "	sysretq\n");
+
+/* To a supervisor page: #PF on a processor. */
+USER static void jump_to_lstar(uint64_t arg)
+{
+	asm volatile("lea 1f(%%rip), %%rcx\n"
+		     "mov $-1, %%r11\n"
+		     "std\n"
+		     "jmp *%0\n"
+		     "1:	cld" ::"r"(arg)
+		     : "rcx", "r11", "memory", "cc");
+	USER_EXIT(77);
+}
+
 void guest_main(void)
 {
 	uint64_t plain_sp;
@@ -79,4 +113,14 @@ void guest_main(void)
 
 	user_run(just_ud2, 0);
 	check(trap.vector == 6, "ud2 is still #UD");
+
+	wrmsr(0xc0000080, rdmsr(0xc0000080) | 1);
+	wrmsr(MSR_STAR, (uint64_t)SEL_KCODE << 32 | (uint64_t)(SEL_UCODE - 16) << 48);
+	wrmsr(MSR_SFMASK, 0x47700);
+	wrmsr(MSR_LSTAR, (uint64_t)lstar_entry);
+	user_run(jump_to_lstar, (uint64_t)lstar_entry);
+	check((trap.vector == 14 && trap.error == 0x15) ||
+		      (trap.vector == 3 && !(entry_flags & 0x47700) && !(entry_r11 & 0x3000)),
+	      "a jump to the SYSCALL entry (vector %lx, flags %lx, R11 %lx)", trap.vector,
+	      entry_flags, entry_r11);
 }

@@ -18,8 +18,8 @@ struct vm;
 enum assist_mode { ASSIST_AUTO, ASSIST_ON, ASSIST_OFF };
 
 /*
- * Whether the KVM behind kvm_fd is a software one, asked of KVM itself:
- * supported is KVM_GET_SUPPORTED_CPUID's answer, which on hardware lists what the processor has.
+ * Whether KVM is a software one, asked of KVM itself: supported is the answer of
+ * KVM_GET_SUPPORTED_CPUID, which on hardware lists what the processor has.
  */
 bool assist_detect(const struct kvm_cpuid2 *supported);
 
@@ -27,13 +27,14 @@ bool assist_detect(const struct kvm_cpuid2 *supported);
 int assist_create(struct vm *vm, struct err *e);
 void assist_destroy(struct vm *vm);
 
-/* Takes bits out of a CPUID table about to be set for a vCPU (CX16, FSRM, KVM hypercall features). */
+/* Takes bits out of a CPUID table about to be set for a vCPU (CX16, FSRM, KVM hypercall features).
+ */
 void assist_mask_cpuid(struct vm *vm, struct kvm_cpuid2 *cpuid);
 
-/* Linux parameters for what KVM forces on: "noxsave clearcpuid=popcnt,...". Static. */
+/* Linux parameters for what KVM forces on: "clearcpuid=...". Static. */
 const char *assist_linux_params(struct vm *vm);
 
-/* [vcpu] After vCPU creation and at each reset. */
+/* [vcpu] After vCPU creation, at each reset, and when state has been loaded. */
 int assist_vcpu_reset(struct vcpu *v, struct err *e);
 void assist_vcpu_free(struct vcpu *v);
 
@@ -44,7 +45,8 @@ void assist_vcpu_free(struct vcpu *v);
  */
 int assist_exit(struct vcpu *v);
 
-/* [vcpu] After every exit that was handled, when v->assist is set: looks whether the IDT changed. */
+/* [vcpu] After every exit that was handled, when v->assist is set: looks whether the IDT changed.
+ */
 void assist_poll(struct vcpu *v);
 
 /* One line of counters for `info assist`: instructions by name, system calls. */

@@ -98,6 +98,13 @@ struct page_walk {
 /* gva is a linear address: segment base added. 0, or -EFAULT with w->stop; w->levels says how far. */
 int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva,
 		    struct page_walk *w);
+/*
+ * What a processor does to the entries of a walk when it goes on to access the page: sets the
+ * accessed bits, and for a write the dirty bit; a kernel may look at these to learn what to
+ * save. Only entries that are still as walked are changed; false when one is not: walk again.
+ */
+bool guest_walk_mark(const struct vm *vm, const struct kvm_sregs *s, const struct page_walk *w,
+		     bool write);
 /* Any thread: as many of len bytes at gva as are mapped to RAM, counted from the first. */
 size_t guest_read_gva(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva, void *buf,
 		      size_t len);

@@ -48,8 +48,8 @@ struct gate {
 
 static struct gate read_gate(struct vcpu *v, const struct kvm_sregs *s, unsigned vector)
 {
-	uint16_t
-		w[8]; /* offset 15:0, selector, IST and attributes, offset 31:16, 63:32, reserved */
+	/* offset 15:0, selector, IST and attributes, offset 31:16, offset 63:32, reserved */
+	uint16_t w[8];
 	struct gate g = { 0 };
 
 	if (!(s->efer & EFER_LMA) || s->idt.limit < vector * 16 + 15 ||
@@ -103,16 +103,22 @@ static int watch(struct assist_vcpu *a, const struct kvm_sregs *s)
 int assist_gates_wrmsr(struct vcpu *v)
 {
 	struct assist_vcpu *a = v->assist;
+	uint32_t index = v->run->msr.index;
+	uint64_t val = v->run->msr.data;
 	struct kvm_sregs s;
 	int r;
 
-	if (v->run->msr.index != MSR_LSTAR)
+	if (index != MSR_LSTAR && index != MSR_SFMASK)
 		return 0;
-	r = vcpu_set_msr(v, MSR_LSTAR, v->run->msr.data);
+	r = vcpu_set_msr(v, index, val);
 	v->run->msr.error = r < 0; /* #GP: not a canonical address */
 	if (r < 0)
 		return 1;
-	a->lstar = v->run->msr.data;
+	if (index == MSR_SFMASK) {
+		a->sfmask = val;
+		return 1;
+	}
+	a->lstar = val;
 	r = vcpu_get_sregs(v, &s);
 	if (r == 0)
 		r = watch(a, &s);
@@ -144,6 +150,8 @@ int assist_gates_reset(struct vcpu *v)
 	/* State loaded from elsewhere has LSTAR and an IDT already. */
 	r = vcpu_get_msr(v, MSR_LSTAR, &a->lstar);
 	if (r == 0)
+		r = vcpu_get_msr(v, MSR_SFMASK, &a->sfmask);
+	if (r == 0)
 		r = vcpu_get_sregs(v, &s);
 	a->pf_entry = a->ud_entry = 0;
 	if (r == 0)
@@ -158,9 +166,9 @@ static void check_guest_debug(struct assist_vcpu *a)
 {
 	struct kvm_debugregs d;
 
-	if (a->debug_warned || vcpu_get_debugregs(a->v, &d) < 0 || !(d.dr7 & 0xff))
+	if (a->v->vm->assist->debug_warned || vcpu_get_debugregs(a->v, &d) < 0 || !(d.dr7 & 0xff) ||
+	    atomic_exchange(&a->v->vm->assist->debug_warned, true))
 		return;
-	a->debug_warned = true;
 	log_warn("the guest uses hardware breakpoints, which do not work on this software KVM "
 		 "while SYSCALL is worked round (-accel kvm,assist=off turns that off)");
 }
@@ -203,10 +211,16 @@ static int at_page_fault(struct assist_vcpu *a, struct kvm_regs *g, const struct
 	    (p.error | PF_FETCH) != (PF_PRESENT | PF_USER | PF_FETCH) || (p.f.cs & 3) != 3 ||
 	    p.f.rip != a->lstar)
 		return enter_handler(a, s, g->rip);
-	/* SS is null after the fault, which kernel mode in 64 bits does not mind. */
+	/*
+	 * SYSCALL has masked RFLAGS already. But a user's jump to LSTAR looks the
+	 * same from here, and must not get more than SYSCALL gives: no flag that
+	 * the kernel wants clear, and no IOPL in R11 for SYSRET to load.
+	 * SS is null after the fault, which kernel mode in 64 bits does not mind.
+	 */
 	g->rip = a->lstar;
 	g->rsp = p.f.rsp;
-	g->rflags = p.f.rflags & ~RFLAGS_RF;
+	g->rflags = (p.f.rflags & ~a->sfmask & ~RFLAGS_RF) | 2;
+	g->r11 &= ~(RFLAGS_IOPL | RFLAGS_VM | RFLAGS_RF);
 	a->syscalls++;
 	r = vcpu_set_regs(a->v, g);
 	return r < 0 ? r : 1;

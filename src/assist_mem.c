@@ -16,9 +16,9 @@
 #define PF_WRITE 2u
 #define PF_USER 4u
 
-#define PTE_ACCESSED 0x20u
-#define PTE_DIRTY 0x40u
+#define PF_RESERVED 8u
 
+#define MAX_RACES 1000u
 #define PAGE 4096u
 
 static int page_fault(struct insn_cpu *c, uint64_t lin, uint32_t error)
@@ -29,21 +29,6 @@ static int page_fault(struct insn_cpu *c, uint64_t lin, uint32_t error)
 	return -EFAULT;
 }
 
-/* The processor would set these bits as it walks; the guest's paging depends on them. */
-static void mark_entries(const struct gmem *mem, const struct page_walk *w, bool write)
-{
-	for (unsigned i = 0; i < w->levels; i++) {
-		uint8_t bits = PTE_ACCESSED;
-		uint8_t *p = gmem_ptr(mem, w->e[i].entry_gpa, 8);
-
-		if (write && i == w->levels - 1)
-			bits |= PTE_DIRTY;
-		/* The flags are in the first byte. */
-		if (p && (w->e[i].entry & bits) != bits)
-			__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
-	}
-}
-
 static bool writable_ram(const struct gmem *mem, uint64_t gpa)
 {
 	for (unsigned i = 0; i < mem->n; i++)
@@ -52,35 +37,57 @@ static bool writable_ram(const struct gmem *mem, uint64_t gpa)
 	return false;
 }
 
+/* Whether the rights along a walk forbid the access. */
+static bool denied(const struct insn_cpu *c, const struct page_walk *w, unsigned how, bool user)
+{
+	bool write = how & INSN_WRITE;
+
+	if (user)
+		return !w->user || (write && !w->writable);
+	if (write && !w->writable && (c->sregs.cr0 & CR0_WP))
+		return true;
+	return w->user && (c->sregs.cr4 & CR4_SMAP) &&
+	       ((how & INSN_IMPLICIT) || !(c->regs.rflags & RFLAGS_AC));
+}
+
+/* Physical address of lin, as the processor would find it. */
+static int walk(struct insn_cpu *c, uint64_t lin, unsigned how, uint64_t *gpa)
+{
+	struct vcpu *v = c->ctx;
+	bool write = how & INSN_WRITE;
+	bool user = !(how & INSN_IMPLICIT) && insn_cpl(c) == 3;
+	uint32_t error = (write ? PF_WRITE : 0) | (user ? PF_USER : 0);
+	struct page_walk w;
+
+	/* Anew when another vCPU has changed an entry meanwhile; but not for ever. */
+	for (unsigned tries = 0; tries < MAX_RACES; tries++) {
+		if (guest_page_walk(v->vm, &c->sregs, lin, &w) < 0) {
+			if (w.stop == WALK_RESERVED)
+				error |= PF_PRESENT | PF_RESERVED;
+			return page_fault(c, lin, error);
+		}
+		if (denied(c, &w, how, user))
+			return page_fault(c, lin, error | PF_PRESENT);
+		if (guest_walk_mark(v->vm, &c->sregs, &w, write)) {
+			*gpa = w.gpa;
+			return 0;
+		}
+	}
+	return -EOPNOTSUPP;
+}
+
 /* Host address of lin, good for the rest of its page. */
 static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **host)
 {
 	struct vcpu *v = c->ctx;
 	const struct gmem *mem = &v->vm->m.mem;
-	bool write = how & INSN_WRITE;
-	bool user = !(how & INSN_IMPLICIT) && insn_cpl(c) == 3;
-	uint64_t gpa = lin;
+	uint64_t gpa;
+	int r;
 
-	if (c->sregs.cr0 & CR0_PG) {
-		uint32_t error = (write ? PF_WRITE : 0) | (user ? PF_USER : 0);
-		struct page_walk w;
-		bool denied;
-
-		if (guest_page_walk(v->vm, &c->sregs, lin, &w) < 0 || !w.present)
-			return page_fault(c, lin, error);
-		if (user)
-			denied = !w.user || (write && !w.writable);
-		else
-			denied = (write && !w.writable && (c->sregs.cr0 & CR0_WP)) ||
-				 (w.user && (c->sregs.cr4 & CR4_SMAP) &&
-				  ((how & INSN_IMPLICIT) || !(c->regs.rflags & RFLAGS_AC)));
-		if (denied)
-			return page_fault(c, lin, error | PF_PRESENT);
-		if (c->sregs.efer & EFER_LMA)
-			mark_entries(mem, &w, write);
-		gpa = w.gpa;
-	}
-	if (write && !writable_ram(mem, gpa))
+	r = walk(c, lin, how, &gpa);
+	if (r < 0)
+		return r;
+	if ((how & INSN_WRITE) && !writable_ram(mem, gpa))
 		return -EOPNOTSUPP;
 	*host = gmem_ptr(mem, gpa, PAGE - (gpa & (PAGE - 1)));
 	return *host ? 0 : -EOPNOTSUPP;

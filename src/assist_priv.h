@@ -14,6 +14,11 @@
 struct vcpu;
 struct vm;
 
+/* The VM's part: vm->assist. */
+struct assist {
+	_Atomic bool debug_warned; /* about hardware breakpoints of the guest's own */
+};
+
 /* One vCPU's part; used by its own thread, but for the counters. */
 struct assist_vcpu {
 	struct vcpu *v;
@@ -21,11 +26,10 @@ struct assist_vcpu {
 	bool cpuid_known;
 
 	/* assist_gates.c */
-	uint64_t lstar; /* system call entry; 0: none */
+	uint64_t lstar, sfmask; /* system call entry, 0: none; flags that it clears */
 	uint64_t idt_base; /* where the entries were read from */
 	uint64_t pf_entry, ud_entry; /* handlers with a breakpoint on them; 0: none */
 	bool stepping; /* over a handler's first instruction, with the breakpoints off */
-	bool debug_warned;
 	unsigned polls;
 
 	_Atomic uint64_t syscalls, interrupts, faults, steps;
@@ -34,6 +38,8 @@ struct assist_vcpu {
 
 /* --- src/assist_x86.c --- */
 #define MSR_LSTAR 0xc0000082u
+#define MSR_CSTAR 0xc0000083u
+#define MSR_SFMASK 0xc0000084u
 
 /* [vcpu] Registers of the exit into a->cpu, and what the carrier changed back into KVM. */
 int assist_load_state(struct assist_vcpu *a);
@@ -46,8 +52,8 @@ int assist_gates_wrmsr(struct vcpu *v);
 int assist_gates_reset(struct vcpu *v); /* 0 or -errno */
 
 /* --- src/kvm_assist.c: the ioctls --- */
-/* Exits for writes of MSR `index`, and no patching of VMCALL in place. */
-int kvm_assist_setup(struct vm *vm, uint32_t index, struct err *e);
+/* Exits for writes of LSTAR and SFMASK, and no patching of VMCALL in place. */
+int kvm_assist_setup(struct vm *vm, struct err *e);
 int kvm_assist_get_cpuid(struct vcpu *v, struct kvm_cpuid2 *c);
 /* At once, not with the next KVM_RUN. */
 int kvm_assist_set_sregs(struct vcpu *v, const struct kvm_sregs *s);

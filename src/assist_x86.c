@@ -31,10 +31,6 @@
 #include "vm.h"
 #include "zydis_lazy.h"
 
-struct assist {
-	bool forced; /* assist=on */
-};
-
 bool assist_detect(const struct kvm_cpuid2 *supported)
 {
 	/*
@@ -55,7 +51,7 @@ int assist_create(struct vm *vm, struct err *e)
 
 	if (!a)
 		return err_set(e, ERR_HOST, ENOMEM, "no memory for the software-KVM assist");
-	r = kvm_assist_setup(vm, MSR_LSTAR, e);
+	r = kvm_assist_setup(vm, e);
 	if (r < 0) {
 		free(a);
 		return r;
@@ -296,8 +292,8 @@ int assist_store_state(struct assist_vcpu *a, bool event, bool shadow)
 }
 
 /*
- * Carries out what is at RIP. Returns as assist_exit does; must: say so when
- * it cannot be done, for that ends the guest.
+ * Carries out what is at RIP. Returns as assist_exit does. must: KVM cannot, so
+ * this is the guest's end when it fails; else KVM does all but the plain cases.
  */
 int assist_carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, bool must)
 {
@@ -308,20 +304,19 @@ int assist_carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, boo
 
 	z = zydis(&e);
 	if (!z) {
-		err_print(&e);
+		if (must)
+			err_print(&e);
 		return 0;
 	}
 	r = assist_load_state(a);
 	if (r < 0)
 		return r;
 	s = insn_step(&a->cpu, z, code, len);
-	if (s == INSN_UNSUPPORTED) {
-		if (must)
-			log_warn("the instruction '%s' that this KVM cannot run was not carried "
-				 "out: %s",
-				 a->cpu.name, a->cpu.why);
+	if (s == INSN_UNSUPPORTED && must)
+		log_warn("the instruction '%s' that this KVM cannot run was not carried out: %s",
+			 a->cpu.name, a->cpu.why);
+	if (s == INSN_UNSUPPORTED || (s == INSN_EVENT && !must))
 		return 0;
-	}
 	a->count[a->cpu.mnemonic]++;
 	/* At the start of a handler there is no shadow, and the ioctl can be spared. */
 	r = assist_store_state(a, s == INSN_EVENT, must);

@@ -19,15 +19,16 @@ static int enable_cap(const struct vm *vm, uint32_t cap, uint64_t arg)
 	return ioctl(vm->fd, KVM_ENABLE_CAP, &ec) < 0 ? -errno : 0;
 }
 
-int kvm_assist_setup(struct vm *vm, uint32_t index, struct err *e)
+int kvm_assist_setup(struct vm *vm, struct err *e)
 {
-	uint8_t deny[1] = { 0 }; /* bit clear: the access is filtered */
+	/* Bit clear: the access ends KVM_RUN. Between the two is CSTAR. */
+	uint8_t allow[1] = { 1u << (MSR_CSTAR - MSR_LSTAR) };
 	struct kvm_msr_filter filter = {
 		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
 		.ranges[0] = { .flags = KVM_MSR_FILTER_WRITE,
-			       .nmsrs = 1,
-			       .base = index,
-			       .bitmap = deny },
+			       .nmsrs = MSR_SFMASK - MSR_LSTAR + 1,
+			       .base = MSR_LSTAR,
+			       .bitmap = allow },
 	};
 	int r;
 

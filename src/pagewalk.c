@@ -205,18 +205,14 @@ static bool readonly(const struct gmem *mem, uint64_t gpa)
 	return true;
 }
 
-/*
- * What a processor does to the entries before it writes: a kernel may look at
- * the dirty bit to learn what to save. Only an entry that is still as walked
- * is changed; false when it is not.
- */
-static bool mark_written(const struct vm *vm, const struct kvm_sregs *s, const struct page_walk *w)
+bool guest_walk_mark(const struct vm *vm, const struct kvm_sregs *s, const struct page_walk *w,
+		     bool write)
 {
 	const struct paging *p = paging_of(s);
 
 	for (unsigned i = 0; i < w->levels; i++) {
 		bool leaf = i + 1 == w->levels;
-		uint64_t old = w->e[i].entry, new = old | PTE_A | (leaf ? PTE_D : 0);
+		uint64_t old = w->e[i].entry, new = old | PTE_A | (leaf && write ? PTE_D : 0);
 		void *at;
 
 		if (new == old || (p == &paging_pae && i == 0) ||
@@ -285,7 +281,7 @@ int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, cons
 		if (!host || readonly(mem, w.gpa))
 			return -EFAULT;
 		/* Another vCPU changed this very entry: walk again, by the new one. */
-		if (!mark_written(v->vm, s, &w)) {
+		if (!guest_walk_mark(v->vm, s, &w, true)) {
 			if (++races > MAX_RACES)
 				return -EFAULT;
 			continue;

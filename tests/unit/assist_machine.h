@@ -27,6 +27,7 @@ struct assist_machine {
 	uint64_t forbidden; /* page of mem that faults: its address; 0: none */
 	uint64_t read_only; /* page of mem that faults when written */
 	uint64_t msr_index, msr_value; /* the one MSR with a value; all others read 0 */
+	bool fail_writes; /* another CPU has unmapped the page since it was read */
 	unsigned writes;
 };
 
@@ -67,8 +68,11 @@ static int machine_write(struct insn_cpu *c, uint64_t lin, const void *buf, size
 {
 	struct assist_machine *m = c->ctx;
 	uint8_t *p;
-	int r = machine_check(c, lin, len, how | INSN_WRITE, &p);
+	int r;
 
+	if (m->fail_writes)
+		m->read_only = lin & ~4095ull;
+	r = machine_check(c, lin, len, how | INSN_WRITE, &p);
 	if (r == 0) {
 		memcpy(p, buf, len);
 		m->writes++;

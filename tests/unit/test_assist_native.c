@@ -700,6 +700,8 @@ START_TEST(availability)
 	c->sregs.cr0 = cr0 | 4; /* EM */
 	VECTOR(6, 0x0f, 0x58, 0xc1);
 	VECTOR(7, 0xd9, 0xe8);
+	c->regs.rbx = (uintptr_t)m->mem;
+	VECTOR(7, 0xdb, 0x0b); /* fisttp: x87, though it came with SSE3 */
 	VECTOR(6, 0x0f, 0x77);
 	c->sregs.cr0 = cr0;
 	c->sregs.cr4 = cr4 & ~(1ull << 9); /* OSFXSR */
@@ -767,6 +769,37 @@ START_TEST(memory_faults)
 	c->regs.rbp = 1ull << 63; /* by the stack segment */
 	ck_assert_int_eq(STEP(m, 0x0f, 0x10, 0x45, 0), INSN_EVENT);
 	ck_assert_uint_eq(c->event.vector, 12);
+	machine_free(m);
+}
+END_TEST
+
+/* A page that goes away between the read and the write: as if nothing had run. */
+START_TEST(late_write_fault)
+{
+	struct assist_machine *m = machine_new();
+	struct kvm_regs before;
+
+	m->fail_writes = true;
+	m->c.fpu_loaded = true;
+	m->c.regs.rbx = (uintptr_t)m->mem;
+	before = m->c.regs;
+	ck_assert_int_eq(STEP(m, 0xdd, 0x1b), INSN_EVENT); /* fstp (%rbx) */
+	ck_assert_uint_eq(m->c.event.vector, 14);
+	ck_assert(!m->c.fpu_dirty && !m->c.fpu_loaded); /* the popped state is not used */
+	ck_assert_mem_eq(&before, &m->c.regs, sizeof(before));
+	machine_free(m);
+}
+END_TEST
+
+/* An area as only a hostile or broken source would give it: the host's XRSTOR must not fault. */
+START_TEST(unloadable_state)
+{
+	struct assist_machine *m = machine_new();
+
+	memset(m->xsave + 512, 0xff, 64);
+	memset(m->xsave + 24, 0xff, 4);
+	m->xsave[25] = 0x1f; /* exceptions masked */
+	ck_assert_int_eq(STEP(m, 0x0f, 0x57, 0xc0), INSN_DONE);
 	machine_free(m);
 }
 END_TEST
@@ -914,6 +947,8 @@ int main(void)
 	tcase_add_test(t, stack_pointer);
 	tcase_add_test(t, availability);
 	tcase_add_test(t, memory_faults);
+	tcase_add_test(t, late_write_fault);
+	tcase_add_test(t, unloadable_state);
 	tcase_add_test(t, refused);
 	tcase_add_test(t, host_state_is_restored);
 	suite_add_tcase(s, t);

@@ -351,6 +351,47 @@ START_TEST(supervisor)
 }
 END_TEST
 
+/* Components that are aligned in the compacted format: a layout of no processor here. */
+START_TEST(alignment)
+{
+	uint8_t *area = m->mem + AREA;
+
+	m->c.cpuid[INSN_CPUID_D1A] |= 2;
+	memset(&m->layout, 0, sizeof(m->layout));
+	m->layout.mask = 0x67;
+	m->layout.offset[2] = 576;
+	m->layout.size[2] = 16;
+	m->layout.offset[5] = 1024;
+	m->layout.size[5] = 64;
+	m->layout.align64[5] = true;
+	m->layout.offset[6] = 1200;
+	m->layout.size[6] = 8;
+	m->c.xcr0 = 0x67;
+	memset(m->xsave, 0, XSAVE_AREA);
+	set_header(m->xsave, 0, 0x67);
+	memset(m->xsave + 576, 0xa2, 16);
+	memset(m->xsave + 1024, 0xa5, 64);
+	memset(m->xsave + 1200, 0xa6, 8);
+	memset(area, 0x11, XSAVE_AREA);
+	ck_assert_int_eq(carry(XSAVEC64, 0x64), INSN_DONE);
+	ck_assert_uint_eq(header(area, 1), (0x64 | 1ull << 63));
+	for (unsigned i = 576; i < 1024; i++)
+		ck_assert_uint_eq(area[i], i < 592   ? 0xa2
+					   : i < 640 ? 0x11
+					   : i < 704 ? 0xa5
+					   : i < 712 ? 0xa6
+						     : 0x11);
+	memset(m->xsave + 576, 0, 1000);
+	for (unsigned n = 2; n < 8; n++)
+		set_header(area, n, 0);
+	ck_assert_int_eq(carry(XRSTOR64, 0x24), INSN_DONE);
+	ck_assert_uint_eq(m->xsave[576], 0xa2);
+	ck_assert_uint_eq(m->xsave[1024], 0xa5);
+	ck_assert_uint_eq(m->xsave[1087], 0xa5);
+	ck_assert_uint_eq(m->xsave[1200], 0);
+}
+END_TEST
+
 START_TEST(xgetbv_xsetbv)
 {
 	uint64_t all = m->c.xcr0_allowed;
@@ -430,6 +471,7 @@ int main(void)
 	tcase_add_test(t, bad_areas);
 	tcase_add_test(t, checks);
 	tcase_add_test(t, supervisor);
+	tcase_add_test(t, alignment);
 	tcase_add_test(t, xgetbv_xsetbv);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
