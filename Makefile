@@ -14,7 +14,7 @@ CFLAGS ?= -O2 -g
 WERROR ?=
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
-	$(if $(findstring clang,$(CC)),-Wno-unknown-warning-option) -Wno-unused-parameter -Wno-missing-field-initializers \
+	$(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-gnu-variable-sized-type-not-at-end) -Wno-unused-parameter -Wno-missing-field-initializers \
 	-Wno-format-truncation
 ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-protector-strong \
 	-fno-strict-aliasing -pthread -DPOSADA_VERSION='"$(VERSION)"' -D_GNU_SOURCE -MMD -MP \
@@ -62,6 +62,8 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)
 
 unit-bin: $(UNIT)
+# What several threads use.
+tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 
@@ -146,6 +148,7 @@ check:
 	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
 	@$(if $(filter fuzz,$(SUITES)),$(MAKE) --no-print-directory Q=1 fuzz-bin)
 	@$(if $(filter san,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/san SAN=address,undefined unit-bin)
+	@$(if $(filter tsan,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/tsan SAN=thread tsan-bin)
 	@tests/run $(SUITES)
 check-deps:
 	@scripts/check-deps
@@ -195,5 +198,5 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin guests fuzz-objects fuzz-bin deps run check check-deps check-stock bench \
+.PHONY: all unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check check-deps check-stock bench \
 	fuzz-long tidy format install uninstall help clean

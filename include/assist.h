@@ -44,11 +44,8 @@ void assist_vcpu_free(struct vcpu *v);
  */
 int assist_exit(struct vcpu *v);
 
-/*
- * [vcpu] After every exit, when v->assist is set: follows the guest's IDT
- * without an exit of its own. 0 or -errno.
- */
-int assist_poll(struct vcpu *v);
+/* [vcpu] After every exit that was handled, when v->assist is set: looks whether the IDT changed. */
+void assist_poll(struct vcpu *v);
 
 /* One line of counters for `info assist`: instructions by name, system calls. */
 void assist_info(struct vm *vm, void (*line)(void *ctx, const char *text), void *ctx);

@@ -113,7 +113,9 @@ enum insn_status insn_step(struct insn_cpu *c, const struct zydis_api *z, const 
 
 static inline unsigned insn_cpl(const struct insn_cpu *c)
 {
-	return c->sregs.ss.dpl & 3;
+	if (!(c->sregs.cr0 & 1)) /* real mode */
+		return 0;
+	return c->regs.rflags & (1u << 17) /* virtual-8086 */ ? 3 : c->sregs.cs.selector & 3;
 }
 
 #endif

@@ -6,8 +6,13 @@
  *   -chardev stdio|pty|file|socket|null|...,id=ID,...
  *   -serial stdio|mon:stdio|pty|file:PATH|unix:PATH,server=on|tcp:HOST:PORT|null|chardev:ID
  *
- * One front end (client) at a time uses a backend; the terminal is shared by a
- * mux (Ctrl-A c switches between its front ends).
+ * One front end (client) at a time uses a backend; with mux=on up to four do:
+ * input goes to the one with the focus (Ctrl-A c moves it), the output of all
+ * of them goes out as it comes.
+ *
+ * Nothing is buffered on the way out, so nothing has to be flushed: what the
+ * host does not take at once stays with the front end. The process must ignore
+ * SIGPIPE.
  */
 #ifndef POSADA_CHARDEV_H
 #define POSADA_CHARDEV_H
@@ -23,16 +28,17 @@ struct opts;
 struct chardev;
 
 enum chardev_event {
-	CHARDEV_OPENED, /* a peer is there (socket connected, mux focus gained) */
+	CHARDEV_OPENED, /* a peer is there (socket, pty), or the focus was gained (mux) */
 	CHARDEV_CLOSED, /* the peer has gone */
-	CHARDEV_BREAK,  /* serial break (Ctrl-A b) */
+	CHARDEV_BREAK, /* serial break (Ctrl-A b) */
 };
 
-/* The front end. Called on the main loop, no chardev lock held. */
+/* The front end. Called on the main loop, no chardev lock held, never before loop_run. */
 struct chardev_client {
-	size_t (*can_read)(void *ctx); /* bytes it will take now; 0 stops input until chardev_accept */
+	/* How many bytes it will take now; 0 stops input until chardev_accept. NULL: drop all. */
+	size_t (*can_read)(void *ctx);
 	void (*read)(void *ctx, const uint8_t *buf, size_t len); /* len <= what can_read said */
-	void (*writable)(void *ctx);   /* room again after a short chardev_write; may be NULL */
+	void (*writable)(void *ctx); /* room again after a short chardev_write; may be NULL */
 	void (*event)(void *ctx, enum chardev_event ev); /* may be NULL */
 };
 
@@ -47,13 +53,16 @@ struct chardev_set;
 
 int chardev_set_create(struct chardev_set **out, struct loop *l, const struct chardev_host *host,
 		       struct err *e);
-/* Flushes (bounded in time), restores the terminal, removes sockets, frees all. */
+/* Restores the terminal, removes sockets, frees all. Nobody writes any more. */
 void chardev_set_destroy(struct chardev_set *s);
 
 /* Restores the terminal only; async-signal-safe; for crash paths and exit. */
 void chardev_restore_terminal(void);
 
-/* "-chardev BACKEND,id=ID,...". */
+/*
+ * "-chardev BACKEND,id=ID,...". Here and in chardev_from_legacy messages name
+ * the key and the file; the caller puts the option and its argument before them.
+ */
 int chardev_add(struct chardev_set *s, const char *arg, struct err *e);
 /*
  * The argument of -serial, -debugcon, -monitor or -qmp ("stdio", "mon:stdio",
@@ -65,7 +74,7 @@ int chardev_from_legacy(struct chardev_set *s, const char *arg, const char *defa
 			struct chardev **out, struct err *e);
 /* By id; NULL when there is none. */
 struct chardev *chardev_find(struct chardev_set *s, const char *id);
-/* Whether arg makes a mux that wants a monitor as second front end ("mon:..."). */
+/* Whether it is a mux that wants a monitor as second front end ("mon:..."). */
 bool chardev_wants_monitor(const struct chardev *c);
 
 /* -EBUSY when another front end has it (a mux takes several). *out: this front end's handle. */

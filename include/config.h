@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the command line asked for. Filled by cmdline.c without any I/O beyond
- * printing help; read by everyone else. Strings are the argv's or malloc'd, and live until exit.
+ * printing help; read by everyone else. Strings are the argv's, unless marked otherwise.
  */
 #ifndef POSADA_CONFIG_H
 #define POSADA_CONFIG_H
@@ -42,7 +42,7 @@ struct config {
 	const char *debugcon;
 	bool nographic;
 	const char *display; /* NULL, "none" */
-	const char *name;
+	char *name; /* malloc'd, or NULL */
 	uint8_t uuid[16];
 	bool have_uuid;
 	struct rtc_base rtc;
@@ -60,6 +60,11 @@ extern const char *const machine_names[];
 
 /* CMDLINE_RUN, CMDLINE_DONE or -errno. */
 int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e);
+
+/* Puts s, which must live as long as the list, at its end. */
+int config_add(struct strlist *l, const char *s, struct err *e);
+/* What cmdline_parse allocated; also after an error. */
+void cmdline_free(struct config *cfg);
 
 /* "-help" text and the README's option table, from the same rows. */
 void cmdline_help(bool markdown);

@@ -46,6 +46,7 @@ struct machine {
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
 	unsigned serial_mask; /* bit n: COM(n+1) exists; set by isa-serial, read by the ACPI tables */
+	bool pvpanic; /* at port 0x505; set by pvpanic, read by the ACPI tables */
 	struct loop *loop;
 	struct chardev_set *chardevs;
 	struct rtc_base rtc;

@@ -68,7 +68,8 @@ struct mon_cmd {
 	 * nothing to say. args is never NULL and holds no unknown member.
 	 */
 	json_t *(*run)(struct mon *m, const json_t *args, struct err *e);
-	void (*print)(FILE *f, const struct mon *m, const json_t *result); /* NULL: the generic form */
+	/* For the text form; NULL: the generic one. */
+	void (*print)(FILE *f, const struct mon *m, const json_t *result);
 };
 
 /* The table (src/monitor_cmds.c); ends with a row without run. */

@@ -70,6 +70,7 @@ void vm_destroy(struct vm *vm);
 
 /* --- KVM's side (kvm_vm.c, kvm_irq.c) --- */
 int kvm_vm_create(struct vm *vm, struct err *e);
+int kvm_vm_map_memory(struct vm *vm, struct err *e);
 void kvm_vm_destroy(struct vm *vm);
 int kvm_irq_create(struct vm *vm, struct err *e);
 /* PIC, IOAPIC and PIT to power-on state. */
@@ -94,7 +95,10 @@ void vm_unlisten(struct vm *vm, struct vm_listener *l);
 void vm_pause(struct vm *vm);
 /* Undoes it. -EBUSY with the reason when the guest is dead or shut down. */
 int vm_resume(struct vm *vm, struct err *e);
-/* Devices and vCPUs to power-on state, kernel loaded again, then running or paused as before. */
+/*
+ * Devices and vCPUs to power-on state, kernel loaded again, then running or
+ * paused as before. With -no-reboot the VM ends instead.
+ */
 void vm_reset(struct vm *vm);
 /* Presses the ACPI power button. -ENODEV when the machine has none. */
 int vm_powerdown(struct vm *vm, struct err *e);

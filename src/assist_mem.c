@@ -12,12 +12,6 @@
 #include "vcpu.h"
 #include "vm.h"
 
-#define CR0_WP (1ull << 16)
-#define CR0_PG (1ull << 31)
-#define CR4_SMAP (1ull << 21)
-#define RFLAGS_AC (1ull << 18)
-#define EFER_LMA (1ull << 10)
-
 #define PF_PRESENT 1u
 #define PF_WRITE 2u
 #define PF_USER 4u

@@ -20,22 +20,37 @@ struct assist_vcpu {
 	struct insn_cpu cpu;
 	bool cpuid_known;
 
-	/* the SYSCALL work-round */
-	uint64_t lstar; /* 0: no system call entry, nothing is armed */
-	uint64_t pf_entry; /* the breakpoint; 0: none */
-	uint64_t idt_base; /* where pf_entry was read from */
-	bool stepping; /* over pf_entry, with the breakpoint off */
+	/* assist_gates.c */
+	uint64_t lstar; /* system call entry; 0: none */
+	uint64_t idt_base; /* where the entries were read from */
+	uint64_t pf_entry, ud_entry; /* handlers with a breakpoint on them; 0: none */
+	bool stepping; /* over a handler's first instruction, with the breakpoints off */
 	bool debug_warned;
 	unsigned polls;
 
-	_Atomic uint64_t syscalls, page_faults, steps;
+	_Atomic uint64_t syscalls, interrupts, faults, steps;
 	_Atomic uint32_t count[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* instructions carried out */
 };
+
+/* --- src/assist_x86.c --- */
+#define MSR_LSTAR 0xc0000082u
+
+/* [vcpu] Registers of the exit into a->cpu, and what the carrier changed back into KVM. */
+int assist_load_state(struct assist_vcpu *a);
+int assist_store_state(struct assist_vcpu *a, bool event, bool shadow);
+int assist_carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, bool must);
+
+/* --- src/assist_gates.c: breakpoints on the guest's handlers; return as assist_exit does --- */
+int assist_gates_debug(struct vcpu *v);
+int assist_gates_wrmsr(struct vcpu *v);
+int assist_gates_reset(struct vcpu *v); /* 0 or -errno */
 
 /* --- src/kvm_assist.c: the ioctls --- */
 /* Exits for writes of MSR `index`, and no patching of VMCALL in place. */
 int kvm_assist_setup(struct vm *vm, uint32_t index, struct err *e);
 int kvm_assist_get_cpuid(struct vcpu *v, struct kvm_cpuid2 *c);
+/* At once, not with the next KVM_RUN. */
+int kvm_assist_set_sregs(struct vcpu *v, const struct kvm_sregs *s);
 int kvm_assist_set_debugregs(struct vcpu *v, const struct kvm_debugregs *d);
 
 /* --- src/assist_mem.c: guest memory for the carrier; its ctx is a struct vcpu --- */
@@ -77,6 +92,7 @@ struct insn {
 #define CR0_TS (1ull << 3)
 #define CR0_WP (1ull << 16)
 #define CR0_PG (1ull << 31)
+#define CR4_PGE (1ull << 7)
 #define CR4_OSFXSR (1ull << 9)
 #define CR4_OSXMMEXCPT (1ull << 10)
 #define CR4_PCIDE (1ull << 17)

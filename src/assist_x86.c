@@ -7,16 +7,15 @@
  *
  * 1. An instruction that KVM cannot emulate ends KVM_RUN with an emulation
  *    failure and the bytes; it is carried out by assist_insn.c.
- * 2. SYSCALL loads RIP from LSTAR but stays in user mode, so that the guest
- *    takes a page fault on its own entry point. A breakpoint on the guest's
- *    page fault handler shows these and turns them into system calls.
+ * 2. SYSCALL loads RIP from LSTAR but stays in user mode, and INT n in user
+ *    mode and a few instructions in kernel mode raise #UD. Breakpoints on the
+ *    guest's handlers of #PF and #UD tell: see assist_gates.c.
  * 3. CPUID bits that such a KVM honours are masked: instructions that would go
  *    wrong without notice, and hypercalls.
  * 4. For bits that it forces on, Linux is told on its command line.
  *
- * Two kinds of gap cannot be filled here, for there is no exit to act on:
- * MOVBE and RDPID raise #UD, and LZCNT and TZCNT run as BSR and BSF. CPUID and
- * the Linux parameters keep well-behaved kernels away from them.
+ * One gap cannot be filled, for there is nothing to see from outside: LZCNT and
+ * TZCNT in kernel mode run as BSR and BSF. KVM does not list their CPUID bits.
  *
  * On each vCPU's own thread, but for what assist.h says otherwise.
  */
@@ -31,16 +30,6 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "zydis_lazy.h"
-
-#define MSR_LSTAR 0xc0000082u
-
-#define RFLAGS_AC (1ull << 18)
-#define RFLAGS_RF (1ull << 16)
-
-#define PF_PRESENT 1u
-#define PF_WRITE 2u
-#define PF_USER 4u
-#define PF_FETCH 16u
 
 struct assist {
 	bool forced; /* assist=on */
@@ -218,7 +207,7 @@ static int read_cpuid(struct assist_vcpu *a)
 }
 
 /* Register state of the exit into the carrier. */
-static int load_state(struct assist_vcpu *a)
+int assist_load_state(struct assist_vcpu *a)
 {
 	struct insn_cpu *c = &a->cpu;
 	int r = 0;
@@ -233,8 +222,11 @@ static int load_state(struct assist_vcpu *a)
 	return r;
 }
 
-/* What the carrier changed, back into KVM; and its event, if any. */
-static int store_state(struct assist_vcpu *a, bool event)
+/*
+ * What the carrier changed, back into KVM; and its event, if any. shadow: the
+ * instruction may follow STI or MOV SS, which hold interrupts until it is done.
+ */
+int assist_store_state(struct assist_vcpu *a, bool event, bool shadow)
 {
 	struct insn_cpu *c = &a->cpu;
 	const struct insn_event *ie = &c->event;
@@ -243,12 +235,12 @@ static int store_state(struct assist_vcpu *a, bool event)
 	int r;
 
 	if (c->flush_tlb) {
-		/* KVM flushes when CR4.PGE changes, as the processor does. */
-		c->sregs.cr4 ^= 1u << 7;
-		r = vcpu_set_sregs(v, &c->sregs);
+		/* KVM flushes when CR4.PGE changes, as the processor does: off here, on below. */
+		c->sregs.cr4 ^= CR4_PGE;
+		r = kvm_assist_set_sregs(v, &c->sregs);
 		if (r < 0)
 			return r;
-		c->sregs.cr4 ^= 1u << 7;
+		c->sregs.cr4 ^= CR4_PGE;
 		c->sregs_dirty = true;
 	}
 	if (c->xcr0_dirty) {
@@ -272,11 +264,13 @@ static int store_state(struct assist_vcpu *a, bool event)
 	r = vcpu_set_regs(v, &c->regs);
 	if (r < 0)
 		return r;
+	if (!event && !shadow)
+		return 0;
 	r = vcpu_get_events(v, &ev);
 	if (r < 0 || (!event && !ev.interrupt.shadow))
 		return r;
 	ev.flags |= KVM_VCPUEVENT_VALID_SHADOW;
-	ev.interrupt.shadow = 0; /* STI and MOV SS hold interrupts for one instruction: this one */
+	ev.interrupt.shadow = 0;
 	if (event && ie->software) {
 		ev.interrupt.injected = 1;
 		ev.interrupt.soft = 1;
@@ -305,7 +299,7 @@ static int store_state(struct assist_vcpu *a, bool event)
  * Carries out what is at RIP. Returns as assist_exit does; must: say so when
  * it cannot be done, for that ends the guest.
  */
-static int carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, bool must)
+int assist_carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, bool must)
 {
 	const struct zydis_api *z;
 	enum insn_status s;
@@ -317,7 +311,7 @@ static int carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, boo
 		err_print(&e);
 		return 0;
 	}
-	r = load_state(a);
+	r = assist_load_state(a);
 	if (r < 0)
 		return r;
 	s = insn_step(&a->cpu, z, code, len);
@@ -329,168 +323,9 @@ static int carry_out(struct assist_vcpu *a, const uint8_t *code, size_t len, boo
 		return 0;
 	}
 	a->count[a->cpu.mnemonic]++;
-	r = store_state(a, s == INSN_EVENT);
+	/* At the start of a handler there is no shadow, and the ioctl can be spared. */
+	r = assist_store_state(a, s == INSN_EVENT, must);
 	return r < 0 ? r : 1;
-}
-
-/* --- SYSCALL --------------------------------------------------------------- */
-
-/* Reads the handler's address from gate 14 of the IDT; 0 when there is none yet. */
-static uint64_t read_pf_entry(struct vcpu *v, const struct kvm_sregs *s)
-{
-	uint16_t gate[8]; /* offset 15:0, selector, attributes, offset 31:16, offset 63:32, 0 */
-
-	if (s->idt.limit < 15 * 16 - 1 || vcpu_read_gva(v, s, s->idt.base + 14 * 16, gate, 16) < 0)
-		return 0;
-	if (!(gate[2] & 0x8000))
-		return 0;
-	return gate[0] | (uint64_t)gate[3] << 16 | (uint64_t)gate[4] << 32 |
-	       (uint64_t)gate[5] << 48;
-}
-
-/* Puts the breakpoint where it belongs now, or takes it away when pf_entry is 0. */
-static int set_breakpoint(struct assist_vcpu *a)
-{
-	struct kvm_guest_debug d = { 0 };
-
-	if (a->pf_entry) {
-		d.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
-		d.arch.debugreg[0] = a->pf_entry;
-		d.arch.debugreg[7] =
-			0x402; /* G0: execute breakpoint 0, one byte; bit 10 reads as 1 */
-	}
-	a->stepping = false;
-	return vcpu_set_guest_debug(a->v, &d);
-}
-
-/* While the breakpoint is set KVM ignores the guest's own debug registers: say so, once. */
-static void check_guest_debug(struct assist_vcpu *a)
-{
-	struct kvm_debugregs d;
-
-	if (a->debug_warned || vcpu_get_debugregs(a->v, &d) < 0 || !(d.dr7 & 0xff))
-		return;
-	a->debug_warned = true;
-	log_warn("the guest uses hardware breakpoints, which do not work on this software KVM "
-		 "while SYSCALL is worked round (-accel kvm,assist=off turns that off)");
-}
-
-static int arm(struct assist_vcpu *a, const struct kvm_sregs *s)
-{
-	uint64_t entry = a->lstar ? read_pf_entry(a->v, s) : 0;
-
-	a->idt_base = s->idt.base;
-	if (entry == a->pf_entry)
-		return 0;
-	a->pf_entry = entry;
-	return set_breakpoint(a);
-}
-
-static int exit_wrmsr(struct vcpu *v)
-{
-	struct assist_vcpu *a = v->assist;
-	struct kvm_sregs s;
-	int r;
-
-	if (v->run->msr.index != MSR_LSTAR)
-		return 0;
-	r = vcpu_set_msr(v, MSR_LSTAR, v->run->msr.data);
-	v->run->msr.error = r < 0; /* #GP: not a canonical address */
-	if (r < 0)
-		return 1;
-	a->lstar = v->run->msr.data;
-	r = vcpu_get_sregs(v, &s);
-	if (r == 0)
-		r = arm(a, &s);
-	return r < 0 ? r : 1;
-}
-
-int assist_poll(struct vcpu *v)
-{
-	struct assist_vcpu *a = v->assist;
-	struct kvm_sregs s;
-
-	/*
-	 * A kernel may load its IDT, or fill in its gate, after it has written
-	 * LSTAR. No exit tells of that, so look now and then: always when the IDT
-	 * is another, else at every 16th exit.
-	 */
-	if (!a->lstar || a->stepping || vcpu_get_sregs(v, &s) < 0)
-		return 0;
-	if (s.idt.base == a->idt_base && a->pf_entry && ++a->polls % 16)
-		return 0;
-	return arm(a, &s);
-}
-
-/* The frame of a page fault in long mode, AMD APM volume 2, 8.9.3. */
-struct fault_frame {
-	uint64_t error, rip, cs, rflags, rsp, ss;
-};
-
-/*
- * The breakpoint on the page fault handler. This is the way of every system
- * call and page fault of the guest: registers come and go with KVM_RUN
- * (SYNC_REGS), so a system call takes no ioctl but that.
- */
-static int exit_pf_entry(struct vcpu *v)
-{
-	struct assist_vcpu *a = v->assist;
-	struct kvm_guest_debug step = {
-		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ,
-	};
-	struct fault_frame f;
-	struct kvm_sregs s;
-	struct kvm_regs g;
-	uint8_t code[15];
-	int r;
-
-	r = vcpu_get_regs(v, &g);
-	if (r == 0)
-		r = vcpu_get_sregs(v, &s);
-	if (r < 0)
-		return r;
-	if (s.cr2 == a->lstar && vcpu_read_gva(v, &s, g.rsp, &f, sizeof(f)) == 0 &&
-	    (f.error | PF_FETCH) == (PF_PRESENT | PF_USER | PF_FETCH) && (f.cs & 3) == 3 &&
-	    f.rip == a->lstar) {
-		/*
-		 * SYSCALL has loaded RCX and R11 and masked RFLAGS by itself, and
-		 * the fault has set CS and CPL. SS is null, which kernel mode in
-		 * 64 bits does not mind.
-		 */
-		g.rip = a->lstar;
-		g.rsp = f.rsp;
-		g.rflags = f.rflags & ~RFLAGS_RF;
-		a->syscalls++;
-		r = vcpu_set_regs(v, &g);
-		return r < 0 ? r : 1;
-	}
-	/* A real fault. Its first instruction is a NOP, CLD or the like in most kernels. */
-	if (!(++a->page_faults % 1024))
-		check_guest_debug(a);
-	if (vcpu_read_gva(v, &s, g.rip, code, sizeof(code)) == 0) {
-		r = carry_out(a, code, sizeof(code), false);
-		if (r != 0)
-			return r;
-	}
-	/* Else let KVM run it: one step with the breakpoint off. */
-	a->steps++;
-	a->stepping = true;
-	r = vcpu_set_guest_debug(v, &step);
-	return r < 0 ? r : 1;
-}
-
-static int exit_debug(struct vcpu *v)
-{
-	struct assist_vcpu *a = v->assist;
-	int r;
-
-	if (a->stepping) {
-		r = set_breakpoint(a);
-		return r < 0 ? r : 1;
-	}
-	if (a->pf_entry && v->run->debug.arch.pc == a->pf_entry)
-		return exit_pf_entry(v);
-	return 0;
 }
 
 /* --- exits ------------------------------------------------------------------- */
@@ -511,7 +346,7 @@ static int exit_emulation_failure(struct vcpu *v)
 		memcpy(code, run->emulation_failure.insn_bytes, len);
 	}
 	/* Without bytes RIP is where there is no RAM, and that is the guest's end. */
-	return len ? carry_out(v->assist, code, len, true) : 0;
+	return len ? assist_carry_out(v->assist, code, len, true) : 0;
 }
 
 int assist_exit(struct vcpu *v)
@@ -522,9 +357,9 @@ int assist_exit(struct vcpu *v)
 	case KVM_EXIT_INTERNAL_ERROR:
 		return exit_emulation_failure(v);
 	case KVM_EXIT_DEBUG:
-		return exit_debug(v);
+		return assist_gates_debug(v);
 	case KVM_EXIT_X86_WRMSR:
-		return exit_wrmsr(v);
+		return assist_gates_wrmsr(v);
 	default:
 		return 0;
 	}
@@ -534,8 +369,7 @@ int assist_vcpu_reset(struct vcpu *v, struct err *e)
 {
 	struct assist_vcpu *a = v->assist;
 	bool fresh = !a;
-	struct kvm_sregs s;
-	int r = 0;
+	int r;
 
 	if (!v->vm->assist)
 		return 0;
@@ -553,16 +387,8 @@ int assist_vcpu_reset(struct vcpu *v, struct err *e)
 		v->assist = a;
 		return 0; /* LSTAR is 0 and no breakpoint is set */
 	}
-	/* State loaded from elsewhere may have LSTAR set already. */
 	a->cpuid_known = false;
-	r = vcpu_get_msr(v, MSR_LSTAR, &a->lstar);
-	if (r == 0)
-		r = vcpu_get_sregs(v, &s);
-	if (r == 0) {
-		a->pf_entry = a->lstar ? read_pf_entry(v, &s) : 0;
-		a->idt_base = s.idt.base;
-		r = set_breakpoint(a);
-	}
+	r = assist_gates_reset(v);
 	if (r < 0)
 		return err_set(e, ERR_HOST, -r, "KVM refused debug state for CPU %u: %s", v->id,
 			       strerror(-r));
@@ -581,7 +407,7 @@ void assist_vcpu_free(struct vcpu *v)
 
 void assist_info(struct vm *vm, void (*line)(void *ctx, const char *text), void *ctx)
 {
-	uint64_t syscalls = 0, faults = 0, steps = 0;
+	uint64_t syscalls = 0, interrupts = 0, faults = 0, steps = 0;
 	const struct zydis_api *z;
 	char text[128];
 
@@ -595,12 +421,16 @@ void assist_info(struct vm *vm, void (*line)(void *ctx, const char *text), void 
 		if (!a)
 			continue;
 		syscalls += a->syscalls;
-		faults += a->page_faults;
+		faults += a->faults;
 		steps += a->steps;
+		interrupts += a->interrupts;
 	}
 	snprintf(text, sizeof(text), "system calls: %llu", (unsigned long long)syscalls);
 	line(ctx, text);
-	snprintf(text, sizeof(text), "page faults seen: %llu (%llu by single step)",
+	snprintf(text, sizeof(text), "software interrupts in user mode: %llu",
+		 (unsigned long long)interrupts);
+	line(ctx, text);
+	snprintf(text, sizeof(text), "handlers entered for real faults: %llu (%llu by single step)",
 		 (unsigned long long)faults, (unsigned long long)steps);
 	line(ctx, text);
 	z = zydis(NULL);

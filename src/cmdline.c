@@ -53,7 +53,7 @@ struct option {
 	const char *section; /* starts a section of the help */
 };
 
-static int list_add(struct strlist *l, const char *s, struct err *e)
+int config_add(struct strlist *l, const char *s, struct err *e)
 {
 	const char **grown = realloc(l->s, (l->n + 1) * sizeof(*grown));
 
@@ -111,7 +111,7 @@ static int smp_count(struct opts *o, const char *key, uint64_t def, uint64_t *ou
 static int set_smp(struct config *cfg, const char *arg, struct err *e)
 {
 	static const char *const known[] = { "cpus", "maxcpus", "sockets", "cores", "threads" };
-	uint64_t cpus, max, sockets, cores, threads;
+	uint64_t cpus = 0, max = 0, sockets = 1, cores = 1, threads = 1;
 	struct opts o;
 	int rc = opts_parse(&o, arg, "cpus", e);
 
@@ -229,6 +229,7 @@ static int set_name(struct config *cfg, const char *arg, struct err *e)
 	guest = opts_get(&o, "guest");
 	rc = opts_check_used(&o, known, 1, e);
 	if (!rc && guest) {
+		free(cfg->name);
 		cfg->name = strdup(guest);
 		rc = cfg->name ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	}
@@ -315,7 +316,7 @@ static int print_device_help(struct config *cfg, const char *arg, struct err *e)
 		return CMDLINE_DONE;
 	}
 	if (strcmp(arg + len, ",help") && strcmp(arg + len, ",?"))
-		return list_add(&cfg->device, arg, e);
+		return config_add(&cfg->device, arg, e);
 	snprintf(name, sizeof(name), "%.*s", (int)len, arg);
 	cls = dev_class_find(name);
 	if (!cls || cls->internal) {
@@ -330,7 +331,7 @@ static int print_device_help(struct config *cfg, const char *arg, struct err *e)
 static int set_chardev(struct config *cfg, const char *arg, struct err *e)
 {
 	if (strcmp(arg, "help") && strcmp(arg, "?"))
-		return list_add(&cfg->chardev, arg, e);
+		return config_add(&cfg->chardev, arg, e);
 	chardev_help(stdout);
 	return CMDLINE_DONE;
 }
@@ -373,7 +374,7 @@ static int print_options_md(struct config *cfg, const char *arg, struct err *e)
 #define APPEND(fn, field)                                                                          \
 	static int fn(struct config *cfg, const char *arg, struct err *e)                          \
 	{                                                                                          \
-		return list_add(&cfg->field, arg, e);                                              \
+		return config_add(&cfg->field, arg, e);                                            \
 	}
 
 STORE(set_kernel, kernel)
@@ -531,4 +532,15 @@ int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
 			return rc;
 	}
 	return CMDLINE_RUN;
+}
+
+void cmdline_free(struct config *cfg)
+{
+	struct strlist *lists[] = { &cfg->serial, &cfg->chardev, &cfg->device,
+				    &cfg->qmp,    &cfg->monitor, &cfg->mon };
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		free(lists[i]->s);
+	free(cfg->name);
+	memset(cfg, 0, sizeof(*cfg));
 }

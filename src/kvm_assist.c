@@ -57,3 +57,8 @@ int kvm_assist_set_debugregs(struct vcpu *v, const struct kvm_debugregs *d)
 {
 	return ioctl(v->fd, KVM_SET_DEBUGREGS, d) < 0 ? -errno : 0;
 }
+
+int kvm_assist_set_sregs(struct vcpu *v, const struct kvm_sregs *s)
+{
+	return ioctl(v->fd, KVM_SET_SREGS, s) < 0 ? -errno : 0;
+}

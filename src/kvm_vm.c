@@ -3,9 +3,9 @@
  * The VM towards KVM: /dev/kvm, memory slots, doorbells
  * (Linux Documentation/virt/kvm/api.rst). Main thread; doorbells on any.
  *
- * Order counts: where KVM is software, a memory slot set after
- * KVM_CREATE_IRQCHIP waits milliseconds for a grace period, before it a tenth of one. So
- * memory comes first, then the irqchip, then the vCPUs.
+ * Order counts: an MSR filter or a memory slot set after certain others waits
+ * up to 15 ms for a grace period in the kernel, before them a tenth of one. So the
+ * assist's MSR filter comes first, then memory, the irqchip and the vCPUs: see vm_create.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +100,7 @@ static int require(struct vm *vm, struct err *e)
 	return 0;
 }
 
-static int map_memory(struct vm *vm, struct err *e)
+int kvm_vm_map_memory(struct vm *vm, struct err *e)
 {
 	for (unsigned i = 0; i < vm->m.mem.n; i++) {
 		const struct gmem_range *r = &vm->m.mem.range[i];
@@ -151,7 +151,7 @@ int kvm_vm_create(struct vm *vm, struct err *e)
 		return err_set(e, ERR_UNAVAILABLE, ENODEV,
 			       "KVM's vCPU area is too small (%d bytes)", size);
 	vm->run_size = (unsigned)size;
-	return map_memory(vm, e);
+	return 0;
 }
 
 void kvm_vm_destroy(struct vm *vm)

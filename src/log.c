@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static void say(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	char text[1024];
 

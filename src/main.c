@@ -4,6 +4,7 @@
  * the main loop, and takes everything down again. Main thread.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +37,7 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	log_note("stopped by %s",
-		 sigabbrev_np((int)info.ssi_signo) ? sigdescr_np((int)info.ssi_signo) : "a signal");
+	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
 	vm_quit(&p->vm, 0);
 }
 
@@ -70,8 +70,6 @@ static void on_quit(void *ctx)
 /* What -nographic and the absence of -serial and -monitor stand for. */
 static int default_console(struct config *cfg, struct err *e)
 {
-	static const char *terminal[] = { "mon:stdio" };
-
 	if (cfg->serial.n || cfg->nodefaults)
 		return 0;
 	if (cfg->display && !cfg->nographic)
@@ -80,8 +78,7 @@ static int default_console(struct config *cfg, struct err *e)
 	for (size_t i = 0; i < cfg->monitor.n; i++)
 		if (!strcmp(cfg->monitor.s[i], "stdio") || !strcmp(cfg->monitor.s[i], "mon:stdio"))
 			return 0;
-	cfg->serial = (struct strlist){ .s = terminal, .n = 1 };
-	return 0;
+	return config_add(&cfg->serial, "mon:stdio", e);
 }
 
 static int add_monitor(struct posada *p, const char *option, const char *arg, const char *id,
@@ -190,6 +187,9 @@ int main(int argc, char **argv)
 	struct err err = { 0 };
 	int rc, status = 0;
 
+	/* One malloc arena: those that glibc makes for each thread cost address space and start-up
+	 * time. */
+	mallopt(M_ARENA_MAX, 1);
 	rc = cmdline_parse(argc, argv, &p.cfg, &err);
 	if (rc == CMDLINE_DONE) {
 		if (fflush(stdout) || ferror(stdout)) {
@@ -209,6 +209,7 @@ int main(int argc, char **argv)
 		chardev_set_destroy(p.chardevs);
 	if (p.loop)
 		loop_destroy(p.loop);
+	cmdline_free(&p.cfg);
 	status = p.vm.exit_status;
 	if (rc) {
 		err_print(&err);

@@ -5,7 +5,8 @@
  *
  * A peer that sends commands and does not read the answers is made to wait: as
  * long as more than MON_OUT_PAUSE bytes are queued for it, its input is not
- * looked at. Events cannot wait and are dropped beyond MON_OUT_EVENTS.
+ * looked at, and no more is read than fits s->in. Events cannot wait and are dropped beyond
+ * MON_OUT_EVENTS.
  */
 #include "monitor_int.h"
 
@@ -212,22 +213,18 @@ static bool must_wait(const struct mon_session *s)
 	return mon_backlog(s) > MON_OUT_PAUSE;
 }
 
-/* Feeds what has been read, a command at a time. */
+/* Feeds what has been read, a command at a time. Backends do not call back from chardev_write. */
 static void feed(struct mon_session *s)
 {
-	if (s->feeding)
-		return; /* the backend called back during a command's output */
-	s->feeding = true;
 	while (s->in_pos < s->in_len && !must_wait(s))
 		s->in_pos += s->form->feed(s, s->in + s->in_pos, s->in_len - s->in_pos);
-	s->feeding = false;
 }
 
 static size_t session_can_read(void *ctx)
 {
 	const struct mon_session *s = ctx;
 
-	return s->in_pos < s->in_len || must_wait(s) ? 0 : sizeof(s->in);
+	return s->in_pos < s->in_len ? 0 : sizeof(s->in);
 }
 
 static void session_read(void *ctx, const uint8_t *buf, size_t len)
@@ -260,14 +257,7 @@ static void forget_peer(struct mon_session *s)
 	free(s->out);
 	s->out = NULL;
 	s->out_pos = s->out_len = s->out_cap = 0;
-	/*
-	 * Not while a command of this peer runs: feed() adds to in_pos
-	 * afterwards. What was read behind that command is dropped either way.
-	 */
-	if (s->feeding)
-		s->in_len = s->in_pos;
-	else
-		s->in_pos = s->in_len = 0;
+	s->in_pos = s->in_len = 0;
 	s->events_lost = false;
 }
 
@@ -293,8 +283,7 @@ static const struct chardev_client session_client = {
 /* SHUTDOWN's data: who ended it, by all that is known. */
 static json_t *shutdown_data(enum run_state state)
 {
-	const char *reason =
-		"host-signal"; /* nobody inside: a signal, or the terminal's quit key */
+	const char *reason = "host-signal"; /* or the terminal's quit key */
 	bool guest = false;
 
 	if (executing) {
@@ -319,6 +308,8 @@ static json_t *event_data(const struct vm *vm, const char *name)
 				 executing ? "host-qmp-system-reset" : "guest-reset");
 	if (!strcmp(name, "GUEST_PANICKED"))
 		return json_pack("{s:s}", "action", vm->cfg->no_shutdown ? "pause" : "poweroff");
+	if (!strcmp(name, "GUEST_CRASHLOADED"))
+		return json_pack("{s:s}", "action", "run");
 	return NULL;
 }
 

@@ -37,7 +37,6 @@ struct mon_session {
 	/* input not yet looked at, because the peer does not read our output */
 	uint8_t in[4096];
 	size_t in_pos, in_len;
-	bool feeding;
 	bool shared; /* the terminal is the guest's console as well */
 	/* output the backend did not take */
 	char *out;

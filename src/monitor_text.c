@@ -245,8 +245,8 @@ static int take_word(const char **p, char *out, bool parens, struct err *e)
 	return 0;
 }
 
-/* Takes argument a from *p into args; 0 also when it is optional and absent. word: LINE_MAX_LEN
- * + 1. */
+/* Takes argument a from *p into args; 0 also when it is optional and absent. word: a line's size.
+ */
 static int take_arg(struct mon *m, const struct mon_arg *a, const char **p, json_t *args,
 		    char *word, struct err *e)
 {
@@ -269,7 +269,10 @@ static int take_arg(struct mon *m, const struct mon_arg *a, const char **p, json
 		return err_set(e, ERR_USAGE, EINVAL, "parameter '%s' is missing", a->name);
 	} else if (a->type == MON_REST) {
 		*p = s + strlen(s);
-		val = mon_string(s);
+		strcpy(word, s);
+		for (size_t n = strlen(word); n && isspace((unsigned char)word[n - 1]); n--)
+			word[n - 1] = '\0';
+		val = mon_string(word);
 	} else {
 		if (a->type == MON_INT && !a[1].name) {
 			strcpy(word, s); /* the last one: blanks belong to the expression */

@@ -318,6 +318,8 @@ static void *vcpu_main(void *arg)
 		v->synced = v->assist != NULL;
 		if (dispatch(v))
 			mark_dead(v);
+		else if (v->assist)
+			assist_poll(v);
 	}
 	this_vcpu = NULL;
 	return NULL;

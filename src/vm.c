@@ -178,10 +178,7 @@ static void carry_out(void *ctx)
 		return;
 	switch (rq.what) {
 	case MACHINE_RESET:
-		if (vm->cfg->no_reboot)
-			guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
-		else
-			vm_reset(vm);
+		vm_reset(vm);
 		break;
 	case MACHINE_POWEROFF:
 		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
@@ -270,6 +267,7 @@ static int load_and_reset(struct vm *vm, bool first, struct err *e)
 		.serial_mask = vm->m.serial_mask,
 		.i8042 = true,
 		.rtc = true,
+		.pvpanic = vm->m.pvpanic,
 	};
 	struct boot_entry entry = { 0 };
 	int rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
@@ -291,6 +289,10 @@ void vm_reset(struct vm *vm)
 	bool run = vm->state != RUN_PAUSED && vm->state != RUN_PRELAUNCH;
 	struct err err = { 0 };
 
+	if (vm->cfg->no_reboot) {
+		guest_stopped(vm, RUN_SHUTDOWN, "SHUTDOWN", vm->cfg->no_shutdown, 0);
+		return;
+	}
 	hold(vm);
 	wait_parked(vm);
 	machine_reset_devices(&vm->m);
@@ -309,27 +311,33 @@ void vm_reset(struct vm *vm)
 	}
 }
 
-static int create_cpus(struct vm *vm, struct err *e)
+/* The CPUID table of all vCPUs, and the assist when this host's KVM needs it. */
+static int choose_cpu(struct vm *vm, struct err *e)
 {
-	struct kvm_cpuid2 *cpuid;
-	int rc = kvm_supported_cpuid(vm, &cpuid, e);
+	int rc = kvm_supported_cpuid(vm, &vm->cpuid, e);
 
 	if (rc)
 		return rc;
-	vm->cpuid = cpuid;
-	vm->software_kvm = assist_detect(cpuid);
-	rc = cpuid_apply(cpuid, vm->cfg->cpu, e);
+	vm->software_kvm = assist_detect(vm->cpuid);
+	rc = cpuid_apply(vm->cpuid, vm->cfg->cpu, e);
 	if (!rc && (vm->cfg->accel.assist == ASSIST_ON ||
 		    (vm->cfg->accel.assist == ASSIST_AUTO && vm->software_kvm)))
 		rc = assist_create(vm, e);
 	if (!rc && vm->assist)
-		assist_mask_cpuid(vm, cpuid);
+		assist_mask_cpuid(vm, vm->cpuid);
+	return rc;
+}
+
+static int create_cpus(struct vm *vm, struct err *e)
+{
+	int rc = 0;
+
 	vm->vcpu = calloc(vm->n_cpus, sizeof(struct vcpu *));
-	if (!rc && !vm->vcpu)
-		rc = err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	if (!vm->vcpu)
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		rc = vcpu_create(vm, i, &vm->vcpu[i], e);
-		rc = rc ? rc : vcpu_set_cpuid(vm->vcpu[i], cpuid, e);
+		rc = rc ? rc : vcpu_set_cpuid(vm->vcpu[i], vm->cpuid, e);
 	}
 	return rc;
 }
@@ -357,6 +365,9 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	bus_init(&vm->m.mmio, true);
 	rc = gmem_init(&vm->m.mem, cfg->ram_size, (enum gmem_kind)cfg->machine_opts.memory, e);
 	rc = rc ? rc : kvm_vm_create(vm, e);
+	/* In this order: see the head of kvm_vm.c. */
+	rc = rc ? rc : choose_cpu(vm, e);
+	rc = rc ? rc : kvm_vm_map_memory(vm, e);
 	rc = rc ? rc : kvm_irq_create(vm, e);
 	if (!rc) {
 		vm->m.pio.doorbell_ops = vm->m.mmio.doorbell_ops = &kvm_doorbell_ops;

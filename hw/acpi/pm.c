@@ -115,12 +115,11 @@ static void event_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
 	struct acpi_pm *p = dev;
 	uint32_t lanes = (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1) << 8 * off;
-	uint32_t bits = (uint32_t)val << 8 * off & lanes;
+	uint32_t bits = (uint32_t)val << 8 * off;
 
 	update_sci(p);
 	p->status &= (uint16_t)~bits;
-	if (lanes >> 16)
-		p->enable = ((p->enable & ~(lanes >> 16)) | bits >> 16) & PM1_ENABLE_BITS;
+	p->enable = ((p->enable & ~(lanes >> 16)) | bits >> 16) & PM1_ENABLE_BITS;
 	update_sci(p);
 }
 
@@ -192,16 +191,26 @@ static const struct io_ops gpe_ops = {
 	.max = 2,
 };
 
-/* Bits 1 (hard) and 3 (full) choose the kind of reset, all alike here; bit 2 carries it out. */
+/*
+ * The reset register is a byte at 0xcf9, and a wider access to 0xcf8 is
+ * something else, PCI's. So the region is all four ports, and a wide access does not
+ * come apart into bytes. A PCI host bridge will have to pass the byte on.
+ * Bits 1 (hard) and 3 (full) choose the kind of reset, all alike here; bit 2 carries it out.
+ */
+#define RESET_PORTS (ACPI_RESET_PORT & ~3)
+#define RESET_OFFSET (ACPI_RESET_PORT & 3)
+
 static uint64_t reset_read(void *dev, uint64_t off, unsigned size)
 {
-	return ((struct acpi_pm *)dev)->reset_val;
+	return off == RESET_OFFSET ? ((struct acpi_pm *)dev)->reset_val : UINT64_MAX;
 }
 
 static void reset_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
 	struct acpi_pm *p = dev;
 
+	if (off != RESET_OFFSET)
+		return;
 	p->reset_val = val & RESET_KEPT;
 	if (val & RESET_CPU)
 		machine_request(p->dev.m, MACHINE_RESET, 0);
@@ -211,7 +220,7 @@ static const struct io_ops reset_ops = {
 	.read = reset_read,
 	.write = reset_write,
 	.min = 1,
-	.max = 1,
+	.max = 4,
 };
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -247,9 +256,7 @@ static int pm_init(struct dev *d, struct err *e)
 	map(p, &p->control, "acpi-pm1-control", &control_ops, ACPI_PM1_CNT, 2);
 	map(p, &p->timer, "acpi-pm-timer", &timer_ops, ACPI_PM_TMR, 4);
 	map(p, &p->gpe, "acpi-gpe0", &gpe_ops, ACPI_GPE0, 4);
-	/* In front of whatever has the ports around it: 0xcf8 is PCI's, four bytes wide. */
-	p->reset.prio = 1;
-	map(p, &p->reset, "acpi-reset", &reset_ops, ACPI_RESET_PORT, 1);
+	map(p, &p->reset, "acpi-reset", &reset_ops, RESET_PORTS, 4);
 	d->m->power_button = power_button;
 	d->m->power_button_ctx = p;
 	return 0;

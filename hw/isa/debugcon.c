@@ -49,7 +49,7 @@ static void debugcon_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	if (c->n < BACKLOG)
 		c->backlog[c->n++] = byte;
 	else
-		log_guest(&c->log, c->dev.cls->name, "output lost: nobody takes what it wrote");
+		log_guest(&c->log, c->dev.cls->name, "output lost: the chardev does not take it");
 }
 
 static const struct io_ops debugcon_ops = {

@@ -4,8 +4,9 @@
  * commands at 0x64), after the IBM PC AT and PS/2 technical references, with a
  * keyboard on its first port and nothing on its second.
  *
- * The keyboard answers commands. A source of keys has only to call
- * keyboard_send with scan codes of set 2, and to extend translate().
+ * The keyboard answers commands and has no keys. A source of keys is to call
+ * keyboard_send with scan codes of set 2 between enable and disable, and needs the
+ * rest of the table in translate().
  *
  * vCPU threads; dev->lock guards everything.
  */
@@ -96,8 +97,7 @@ struct keyboard {
 	uint8_t queue[KBD_QUEUE];
 	unsigned head, n;
 	uint8_t pending; /* the command whose parameter comes next, or 0 */
-	uint8_t scan_set, leds;
-	bool scanning;
+	uint8_t scan_set;
 	uint8_t last_sent;
 };
 
@@ -141,16 +141,9 @@ static uint8_t keyboard_take(struct keyboard *k)
 	return b;
 }
 
-static void keyboard_defaults(struct keyboard *k)
-{
-	k->scan_set = 2;
-	k->pending = 0;
-}
-
 static void keyboard_power_on(struct keyboard *k)
 {
-	*k = (struct keyboard){ .scanning = true };
-	keyboard_defaults(k);
+	*k = (struct keyboard){ .scan_set = 2 };
 }
 
 static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
@@ -158,11 +151,8 @@ static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
 	uint8_t answer[2] = { KBD_ACK };
 	unsigned n = 1;
 
-	switch (cmd) {
-	case KBD_LEDS:
-		k->leds = val & 0x07;
-		break;
-	case KBD_SCAN_SET:
+	/* LEDs and repeat rate are accepted: nobody looks at them. */
+	if (cmd == KBD_SCAN_SET) {
 		if (val > 3) {
 			answer[0] = KBD_ASK_AGAIN;
 		} else if (val) {
@@ -171,9 +161,6 @@ static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
 			answer[1] = k->scan_set;
 			n = 2;
 		}
-		break;
-	default: /* KBD_RATE: whoever sends keys decides how they repeat */
-		break;
 	}
 	keyboard_send(k, answer, n);
 }
@@ -204,16 +191,11 @@ static void keyboard_write(struct keyboard *k, uint8_t val)
 	case KBD_IDENTIFY:
 		keyboard_send(k, identity, sizeof(identity));
 		return;
-	case KBD_ENABLE:
-		k->scanning = true;
-		break;
 	case KBD_DISABLE:
-		keyboard_defaults(k);
-		k->scanning = false;
-		break;
 	case KBD_DEFAULTS:
-		keyboard_defaults(k);
+		k->scan_set = 2;
 		break;
+	case KBD_ENABLE: /* no keys to be switched on or off */
 	case KBD_ALL_KEYS_FIRST ... KBD_ALL_KEYS_LAST:
 		break;
 	case KBD_RESEND:
@@ -274,7 +256,7 @@ static void update(struct i8042 *c)
 	}
 }
 
-static void answer(struct i8042 *c, uint8_t val, uint8_t source)
+static void reply(struct i8042 *c, uint8_t val, uint8_t source)
 {
 	c->answer = val;
 	c->answer_source = source;
@@ -298,7 +280,7 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	c->pending = 0;
 	switch (cmd) {
 	case CMD_READ_MEMORY ... CMD_READ_MEMORY + 31:
-		answer(c, c->memory[cmd - CMD_READ_MEMORY], 0);
+		reply(c, c->memory[cmd - CMD_READ_MEMORY], 0);
 		break;
 	case CMD_WRITE_MEMORY ... CMD_WRITE_MEMORY + 31:
 	case CMD_WRITE_OUTPUT_PORT:
@@ -308,7 +290,7 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->pending = cmd;
 		break;
 	case CMD_TEST_PASSWORD:
-		answer(c, NO_PASSWORD, 0);
+		reply(c, NO_PASSWORD, 0);
 		break;
 	case CMD_AUX_OFF:
 		c->memory[0] |= CB_AUX_OFF;
@@ -317,14 +299,14 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->memory[0] &= ~CB_AUX_OFF;
 		break;
 	case CMD_AUX_TEST: /* no device holds the clock line high */
-		answer(c, TEST_CLOCK_LOW, 0);
+		reply(c, TEST_CLOCK_LOW, 0);
 		break;
 	case CMD_SELF_TEST:
 		c->memory[0] |= CB_SYSTEM;
-		answer(c, SELF_TEST_OK, 0);
+		reply(c, SELF_TEST_OK, 0);
 		break;
 	case CMD_KEYBOARD_TEST:
-		answer(c, TEST_OK, 0);
+		reply(c, TEST_OK, 0);
 		break;
 	case CMD_KEYBOARD_OFF:
 		c->memory[0] |= CB_KEYBOARD_OFF;
@@ -333,13 +315,13 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		c->memory[0] &= ~CB_KEYBOARD_OFF;
 		break;
 	case CMD_READ_INPUT_PORT:
-		answer(c, INPUT_PORT, 0);
+		reply(c, INPUT_PORT, 0);
 		break;
 	case CMD_READ_OUTPUT_PORT:
-		answer(c,
-		       OUT_NOT_RESET | (c->a20 ? OUT_A20 : 0) |
-			       (c->output_full ? OUT_OUTPUT_FULL : 0),
-		       0);
+		reply(c,
+		      OUT_NOT_RESET | (c->a20 ? OUT_A20 : 0) |
+			      (c->output_full ? OUT_OUTPUT_FULL : 0),
+		      0);
 		break;
 	case CMD_A20_OFF:
 	case CMD_A20_ON:
@@ -373,10 +355,10 @@ static void data_write(void *dev, uint64_t off, uint64_t val64, unsigned size)
 		break;
 	case CMD_WRITE_OUTPUT_BUFFER:
 	case CMD_AUX_LOOP: /* not marked as the second port's, there being none */
-		answer(c, val, 0);
+		reply(c, val, 0);
 		break;
 	case CMD_WRITE_AUX: /* nobody answers there */
-		answer(c, KBD_ASK_AGAIN, ST_AUX | ST_TIMEOUT);
+		reply(c, KBD_ASK_AGAIN, ST_AUX | ST_TIMEOUT);
 		break;
 	default: /* CMD_WRITE_MEMORY ... */
 		c->memory[cmd - CMD_WRITE_MEMORY] = val;
@@ -390,7 +372,6 @@ static uint64_t data_read(void *dev, uint64_t off, unsigned size)
 	uint8_t val = c->output;
 
 	c->output_full = false;
-	c->output_source = 0;
 	if (c->line) {
 		/* Falls even when more waits, since the interrupt is edge-triggered. */
 		c->line = false;

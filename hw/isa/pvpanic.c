@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "props.h"
 
+enum { USUAL_PORT = 0x505 };
 enum { EVENT_PANICKED = 0x01, EVENT_CRASH_LOADED = 0x02 };
 
 struct pvpanic {
@@ -52,13 +53,22 @@ static int pvpanic_init(struct dev *d, struct err *e)
 {
 	struct pvpanic *p = (struct pvpanic *)d;
 
+	int rc;
+
 	p->log = (struct log_limit)LOG_LIMIT_INIT;
-	return isa_map(d, &p->port, &pvpanic_ops, p->ioport, 1, e);
+	rc = isa_map(d, &p->port, &pvpanic_ops, p->ioport, 1, e);
+	if (!rc && p->ioport == USUAL_PORT)
+		d->m->pvpanic = true;
+	return rc;
 }
 
 static void pvpanic_fini(struct dev *d)
 {
-	isa_unmap(&((struct pvpanic *)d)->port);
+	struct pvpanic *p = (struct pvpanic *)d;
+
+	if (bus_mapped(&p->port) && p->ioport == USUAL_PORT)
+		d->m->pvpanic = false;
+	isa_unmap(&p->port);
 }
 
 static const struct prop pvpanic_props[] = {

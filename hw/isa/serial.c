@@ -42,9 +42,9 @@ enum {
 	IIR_FIFO = 0xc0,
 };
 
-enum { FCR_ENABLE = 0x01, FCR_CLEAR_RX = 0x02, FCR_KEPT = 0xc9, FCR_TRIGGER_SHIFT = 6 };
+enum { FCR_ENABLE = 0x01, FCR_CLEAR_RX = 0x02, FCR_TRIGGER_SHIFT = 6 };
 enum { LCR_DLAB = 0x80 };
-enum { MCR_RTS = 0x02, MCR_OUT2 = 0x08, MCR_LOOP = 0x10, MCR_MASK = 0x1f };
+enum { MCR_OUT2 = 0x08, MCR_LOOP = 0x10, MCR_MASK = 0x1f };
 enum {
 	LSR_DR = 0x01,
 	LSR_OE = 0x02,
@@ -362,7 +362,7 @@ static void tx_write(struct serial *s, uint8_t c)
 			s->tx[(s->tx_head + s->tx_n++) % TX_FIFO] = c;
 		else
 			log_guest(&s->log, s->dev.cls->name,
-				  "output lost: it writes on, and nobody takes what it wrote");
+				  "output lost: the chardev does not take it");
 	}
 	s->thri = !s->tx_n;
 	update_irq(s);
@@ -414,7 +414,7 @@ static void fcr_write(struct serial *s, uint8_t val)
 	 */
 	if ((val ^ s->fcr) & FCR_ENABLE || (fifo_on(s) && val & FCR_CLEAR_RX))
 		rx_clear(s);
-	s->fcr = val & FCR_ENABLE ? val & FCR_KEPT : 0;
+	s->fcr = val & FCR_ENABLE ? val : 0; /* else the other bits are not programmed */
 	rx_refill(s);
 	update_irq(s);
 }

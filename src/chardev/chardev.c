@@ -265,7 +265,7 @@ void chardev_end_output(struct chardev *c)
 	pthread_mutex_lock(&c->lock);
 	c->out_fd = -1;
 	pthread_mutex_unlock(&c->lock);
-	tell_writable(c);
+	/* update() lets the front ends know whose output was held back. */
 }
 
 void chardev_connect(struct chardev *c, int in_fd, int out_fd)
@@ -317,16 +317,10 @@ void chardev_kick(struct chardev *c)
 	loop_timer_set(&c->kick, 0);
 }
 
-static void on_kick(void *ctx)
+static void deal_with_write_error(struct chardev *c)
 {
-	struct chardev *c = ctx;
 	int error;
 
-	if (!c->started) {
-		c->started = true;
-		if (c->ops->start)
-			c->ops->start(c);
-	}
 	pthread_mutex_lock(&c->lock);
 	error = c->write_error;
 	c->write_error = 0;
@@ -335,6 +329,18 @@ static void on_kick(void *ctx)
 		c->ops->write_failed(c, error);
 	else if (error)
 		report_write_error(c, error);
+}
+
+static void on_kick(void *ctx)
+{
+	struct chardev *c = ctx;
+
+	if (!c->started) {
+		c->started = true;
+		if (c->ops->start)
+			c->ops->start(c);
+	}
+	deal_with_write_error(c);
 	announce(c);
 	if (c->out_fd < 0 || c->out_unwatchable)
 		tell_writable(c);
@@ -434,14 +440,16 @@ int chardev_set_create(struct chardev_set **out, struct loop *l, const struct ch
 
 static void chardev_free(struct chardev *c)
 {
-	loop_timer_cancel(&c->kick);
-	loop_timer_cancel(&c->later);
-	loop_fd_del(&c->in);
-	loop_fd_del(&c->out);
-	if (c->ops->close && c->opened)
-		c->ops->close(c);
 	for (unsigned i = 0; i < c->n_ports; i++)
 		port_free(c->port[i]);
+	c->n_ports = 0;
+	deal_with_write_error(c); /* the user may not have heard of it yet */
+	loop_fd_del(&c->in);
+	loop_fd_del(&c->out);
+	if (c->opened && c->ops->close)
+		c->ops->close(c);
+	loop_timer_cancel(&c->kick);
+	loop_timer_cancel(&c->later);
 	pthread_mutex_destroy(&c->lock);
 	props_free(c->ops->props, c);
 	free(c);

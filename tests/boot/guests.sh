@@ -192,6 +192,7 @@ t_no_assist() {
 
 # --- instructions that a software KVM leaves to the assist; a processor runs them itself
 t_insn_software_interrupts() { checked assist-int; }
+t_insn_user_interrupts() { checked assist-userint; }
 t_insn_bits() { checked assist-bits; }
 t_insn_system() { checked assist-sys; }
 t_insn_x87() { checked assist-x87; }

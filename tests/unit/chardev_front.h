@@ -19,6 +19,9 @@
 #define MS 1000000ull
 #define MIB (1u << 20)
 
+/* A write that takes longer has waited for the reader, who sleeps for a second. */
+#define BLOCKED_NS (700 * MS)
+
 static struct loop *l;
 static struct chardev_set *set;
 static unsigned quits;
@@ -178,7 +181,7 @@ static inline void *slow_read(void *arg)
 	struct slow_reader *r = arg;
 	uint8_t buf[8192];
 
-	sleep_ms(300); /* everything on the way is full by now */
+	sleep_ms(1000); /* everything on the way is full by now */
 	while (r->good < r->n) {
 		ssize_t got = read(r->fd, buf, sizeof(buf));
 

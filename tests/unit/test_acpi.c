@@ -128,8 +128,10 @@ END_TEST
 /* TMR_STS when bit 31 changes: every 599.93 s. */
 START_TEST(pm_timer_status)
 {
+	fake.now_ns = 650 * SECOND; /* bit 31 is set from the start */
 	add();
-	fake_advance(590 * SECOND);
+	ck_assert_uint_eq(inw(STS), 0);
+	fake_advance(540 * SECOND);
 	ck_assert_uint_eq(inw(STS), 0);
 	fake_advance(15 * SECOND);
 	ck_assert_uint_eq(inw(STS), 0x0001);
@@ -142,6 +144,7 @@ START_TEST(pm_timer_status)
 	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
 	fake_advance(20 * SECOND);
 	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	ck_assert_uint_eq(fake_timers_set(), 0);
 	outw(STS, 0x0001);
 	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
 	fake_advance(600 * SECOND);
@@ -167,6 +170,13 @@ START_TEST(gpe_and_reset)
 	outb(ACPI_RESET_PORT, 0x0e);
 	ck_assert_uint_eq(fake.requests, 3);
 	ck_assert_uint_eq(inb(ACPI_RESET_PORT), 0x0a);
+	/* Wide accesses are PCI's, which is not there. */
+	outl(0xcf8, 0x8000ffff);
+	outw(0xcf8, 0xffff);
+	outb(0xcf8, 0xff);
+	outb(0xcfa, 0xff);
+	ck_assert_uint_eq(fake.requests, 3);
+	ck_assert_uint_eq(inl(0xcf8), 0xffffffff);
 }
 END_TEST
 
@@ -408,6 +418,7 @@ START_TEST(fadt)
 		ck_assert_uint_eq(f[off], 0);
 	ck_assert_uint_gt(le(f + 96, 2), 100); /* no C2 */
 	ck_assert_uint_gt(le(f + 98, 2), 1000); /* no C3 */
+	ck_assert_uint_eq(f[131], 3); /* of ACPI 6.3 */
 	ck_assert_uint_eq(flags, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10);
 	/* The reset register, used as the specification says. */
 	ck_assert_uint_eq(f[116], 1);

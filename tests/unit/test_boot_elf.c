@@ -42,6 +42,9 @@ static struct buf pvh_elf(uint64_t entry, uint32_t desc_len, const char *first_o
 	add_note(&notes, first_owner, 257, "odd", 3);
 	add_note(&notes, "Xen", 6, "linux", 6);
 	add_note(&notes, "Xem", PVH_NOTE_PHYS32_ENTRY, "\1\1\1\1", 4);
+	/* an owner that only begins with "Xen" and a NUL */
+	add_note(&notes, "Xen+abc", PVH_NOTE_PHYS32_ENTRY, "\2\2\2\2", 4);
+	notes.p[notes.len - 9] = '\0';
 	add_note(&notes, "Xen", PVH_NOTE_PHYS32_ENTRY, &desc, desc_len);
 	seg[0] = text_segment();
 	seg[1] = (struct test_segment){ PT_NOTE, 0, 0, notes.len, notes.p, notes.len };
@@ -170,10 +173,11 @@ START_TEST(pvh_note_odd)
 			free(elf.p);
 		}
 	}
-	/* and note segments cut at each byte */
+	/* and note segments cut at each byte, the file's last */
 	elf = pvh_elf(LOAD_ADDR, 4, "GNU", true);
 	for (uint64_t n = phdr64(elf, 1)->p_filesz; n--;) {
 		phdr64(elf, 1)->p_filesz = n;
+		elf.len--;
 		ck_assert_int_eq(boot_test_load(&t, elf), 0);
 		ck_assert_int_eq(t.out.mode, BOOT_LONG64);
 	}

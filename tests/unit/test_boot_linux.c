@@ -343,6 +343,38 @@ START_TEST(command_line_limit)
 }
 END_TEST
 
+/* Headers of older protocols end earlier, and setup_sects may be 0 for 4. */
+START_TEST(old_headers)
+{
+	struct buf img = make_bzimage_of(COMPRESS_NONE, vmlinux);
+	struct linux_setup_header *h = setup_header(img);
+	struct linux_boot_params bp;
+	struct boot_test t;
+
+	boot_test_init(&t, 64 * MiB);
+	h->version = cpu_to_le16(0x208);
+	h->jump[1] = 0x250 - 0x202;
+	memset(img.p + 0x250, 0xee, 0x300 - 0x250);
+	ck_assert_int_eq(boot_test_load(&t, img), 0);
+	bp = boot_params(&t);
+	ck_assert_uint_eq(le64_to_cpu(bp.hdr.pref_address), 0);
+	ck_assert_uint_eq(le32_to_cpu(bp.hdr.kernel_info_offset), 0);
+	guest_has_zeros(&t, BOOT_INFO_ADDR + 0x250, 0x2d0 - 0x250);
+
+	/* one that claims to be longer than any: what follows stays zero */
+	h->jump[1] = 0x7f;
+	ck_assert_int_eq(boot_test_load(&t, img), 0);
+	guest_has_zeros(&t, BOOT_INFO_ADDR + 0x26c, 0x2d0 - 0x26c);
+
+	h->setup_sects = 0;
+	h->payload_offset = cpu_to_le32(PAYLOAD_OFFSET - (4 - SETUP_SECTS) * 512);
+	ck_assert_msg(!boot_test_load(&t, img), "%s", t.e.msg);
+	check_kernel_in_memory(&t);
+	boot_test_fini(&t);
+	free(img.p);
+}
+END_TEST
+
 START_TEST(cut_short_anywhere)
 {
 	struct buf img = make_bzimage_of(COMPRESS_GZIP, vmlinux);
@@ -442,7 +474,7 @@ START_TEST(larger_than_ram)
 	boot_test_fails(&t, img, ERR_INPUT, "the guest has 512 KiB");
 	boot_test_fini(&t);
 	boot_test_init(&t, MiB);
-	boot_test_fails(&t, img, ERR_INPUT, "-m 64M");
+	boot_test_fails(&t, img, ERR_INPUT, "1 MiB of memory, too little for any kernel");
 	boot_test_fini(&t);
 	free(img.p);
 }
@@ -509,7 +541,7 @@ START_TEST(kernels_of_other_kinds)
 	img = make_bzimage(junk);
 	boot_test_fails(&t, img, ERR_INPUT, "of no known compression");
 	setup_header(img)->payload_length = cpu_to_le32(3);
-	boot_test_fails(&t, img, ERR_INPUT, "damaged");
+	boot_test_fails(&t, img, ERR_INPUT, "damaged: its kernel has 3 bytes");
 	setup_header(img)->payload_length = cpu_to_le32(0xffffffff);
 	boot_test_fails(&t, img, ERR_INPUT, "cut short");
 	setup_header(img)->payload_offset = cpu_to_le32(0xffffffff);
@@ -569,6 +601,7 @@ int main(void)
 	tcase_add_test(tc, much_ram);
 	tcase_add_test(tc, e820_maps);
 	tcase_add_test(tc, command_line_limit);
+	tcase_add_test(tc, old_headers);
 	tcase_add_test(tc, cut_short_anywhere);
 	tcase_add_loop_test(tc, corrupt_payload, 0, N_ALL - 1);
 	tcase_add_test(tc, corrupt_header);

@@ -140,11 +140,25 @@ START_TEST(keyboard)
 	inb(DATA);
 	outb(DATA, 0xfe); /* once more, please */
 	ck_next(0x83);
-	/* A command instead of the parameter. */
+	outb(DATA, 0xe0);
+	ck_next(0xfe);
+	outb(DATA, 0xfe); /* what counts is the last byte that was not this question */
+	ck_next(0x83);
+	/* A command instead of the parameter, and one before the answer is read. */
 	outb(DATA, 0xed);
 	ck_next(0xfa);
-	outb(DATA, 0xf4);
+	outb(DATA, 0xf2);
 	ck_next(0xfa);
+	ck_next(0xab);
+	outb(DATA, 0xee); /* 0x83 is on its way and stays */
+	ck_next(0x83);
+	ck_next(0xee);
+	ck_assert(!full());
+	outb(DATA, 0xf2);
+	outb(DATA, 0xee); /* all but 0xfa is overruled */
+	ck_next(0xfa);
+	ck_next(0xee);
+	ck_assert(!full());
 	outb(DATA, 0xf0);
 	ck_next(0xfa);
 	outb(CMD, 0x60);
@@ -207,9 +221,15 @@ START_TEST(controller)
 	ck_assert_uint_eq(inb(STATUS), 0x10);
 	outb(CMD, 0xaa);
 	ck_assert(fake.irq[IRQ]);
+	outb(CMD, 0x12);
+	ck_assert_uint_eq(fake.irq_sets[IRQ], 1);
 	ck_next(0x55);
 	ck_assert(!fake.irq[IRQ]);
 	ck_assert_uint_eq(inb(STATUS) & 0x04, 0x04);
+	outb(CMD, 0xd4);
+	outb(DATA, 0xff);
+	ck_assert(full());
+	ck_assert(!fake.irq[IRQ]); /* the second port has an interrupt of its own */
 }
 END_TEST
 

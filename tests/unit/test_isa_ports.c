@@ -52,6 +52,9 @@ START_TEST(debugcon_backlog)
 	for (unsigned i = 0; i < 5000; i++)
 		outb(0xe9, (uint8_t)(i * 3));
 	ck_assert_uint_eq(c->out_n, 10);
+	c->out_room = 1; /* no overtaking */
+	outb(0xe9, 'X');
+	ck_assert_uint_eq(c->out_n, 10);
 	fake_out_room(c, 100);
 	outb(0xe9, (uint8_t)((10 + 4096) * 3));
 	c->out_room = SIZE_MAX;
@@ -94,6 +97,7 @@ START_TEST(pvpanic)
 {
 	fake_add(&pvpanic_class, "");
 	ck_assert_uint_eq(inb(0x505), 0x03);
+	ck_assert(fake.m.pvpanic);
 	outb(0x505, 0x04);
 	outb(0x505, 0);
 	ck_assert_uint_eq(fake.requests, 0);
@@ -105,7 +109,11 @@ START_TEST(pvpanic)
 	machine_remove_devices(&fake.m);
 	fake_add(&pvpanic_class, "ioport=0x600,events=1");
 	ck_assert_uint_eq(inb(0x600), 0x01);
+	ck_assert(!fake.m.pvpanic);
 	outb(0x600, 0x02); /* not offered */
+	machine_remove_devices(&fake.m);
+	fake_add(&pvpanic_class, "events=2");
+	outb(0x505, 0x01);
 	ck_assert_uint_eq(fake.requests, 2);
 }
 END_TEST

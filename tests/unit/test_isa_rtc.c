@@ -154,10 +154,17 @@ START_TEST(setting_the_time)
 	ck_assert_uint_eq(cmos(WDAY), 5);
 	/* It stays set over a reset of the machine. */
 	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(inb(0x71), 0x00); /* the index is 0 again */
 	ck_time(0x20, 0x24, 0x02, 0x29, 0x00, 0x00, 0x00);
 	/* Without SET a single register can be written as well. */
 	cmos_set(CENTURY, 0x19);
 	ck_time(0x19, 0x24, 0x02, 0x29, 0x00, 0x00, 0x00);
+	/* Long before 1970, with a fraction of a second. */
+	fake_advance(NS * 3 / 2);
+	ck_time(0x19, 0x24, 0x02, 0x29, 0x00, 0x00, 0x01);
+	/* What the counter cannot hold ends at its limits. */
+	cmos_set(CENTURY, 0x99);
+	ck_time(0x21, 0x60, 0x02, 0x18, 0x10, 0x40, 0x00);
 }
 END_TEST
 
@@ -298,6 +305,15 @@ START_TEST(periodic_interrupt)
 			      hz[rate]);
 		cmos_set(B, 0x02);
 	}
+	/* Together with the update interrupt, neither holds the other back. */
+	cmos_set(A, 0x2f);
+	cmos(C);
+	cmos_set(B, 0x52);
+	fake_advance(NS / 2);
+	ck_assert(fake.irq[IRQ]);
+	ck_assert_uint_eq(cmos(C) & 0xd0, 0xc0);
+	fake_advance(NS / 2);
+	ck_assert_uint_eq(cmos(C) & 0xd0, 0xd0);
 	/* It needs no update cycles, but a divider. */
 	cmos_set(B, 0xc2);
 	fake_advance(NS);

@@ -340,6 +340,8 @@ START_TEST(events)
 	fake.vm.state = RUN_GUEST_PANICKED;
 	fake_tell("GUEST_PANICKED");
 	ck_has(b.out, "\"event\": \"GUEST_PANICKED\", \"data\": {\"action\": \"poweroff\"}");
+	fake_tell("GUEST_CRASHLOADED");
+	ck_has(b.out, "\"event\": \"GUEST_CRASHLOADED\", \"data\": {\"action\": \"run\"}");
 	fake.cfg.no_shutdown = true;
 	fake_tell("GUEST_PANICKED");
 	ck_has(b.out, "\"data\": {\"action\": \"pause\"}");
@@ -680,6 +682,7 @@ static const char *const texts[][2] = {
 	{ "info registers -a", "CPU#0\nRAX=0000000000000000\n\nCPU#1\nRAX=1122334455667788\n" },
 	{ "info assist", "not in use: the host's KVM runs the guest in hardware\n" },
 	{ "help quit", "quit|q -- end the virtual machine at once\n" },
+	{ "help  quit  ", "quit|q -- end the virtual machine at once\n" },
 	{ "? q", "quit|q -- end the virtual machine at once\n" },
 	{ "help info status", "info status -- whether the guest runs\n" },
 	{ "help xp", "xp [/FMT] addr -- show memory at a physical address\n" },

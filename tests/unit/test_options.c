@@ -218,6 +218,7 @@ static int parse(const char *text)
 	for (char *p = strtok(buf, " "); p; p = strtok(NULL, " "))
 		argv[argc++] = p;
 	memset(&err, 0, sizeof(err));
+	cmdline_free(&cfg);
 	return cmdline_parse(argc, argv, &cfg, &err);
 }
 
