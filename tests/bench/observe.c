@@ -64,7 +64,8 @@ static long private_kib(pid_t pid, long ram_mib)
 			   (anonymous && sscanf(line, "Private_Clean: %ld", &v) == 1)) {
 			total += v;
 			mapping += v;
-		} else if (!strncmp(line, "VmFlags:", 8) && size >= ram_mib * 1024 && size > ram_size) {
+		} else if (!strncmp(line, "VmFlags:", 8) && size >= ram_mib * 1024 &&
+			   size > ram_size) {
 			ram_size = size;
 			ram_private = mapping;
 		}
