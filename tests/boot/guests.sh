@@ -134,11 +134,14 @@ t_serial_pty() {
 		sleep 0.02
 	done
 	[ -n "$pty" ] || fail "it did not say which terminal"
-	exec 5<>"$pty"
-	stty raw -echo <&5
-	echo 'over a pty' >&5
-	echo quit >&5
-	timeout 20 sed '/checks,/q' <&5 >"$T/pty" || fail "no conversation over $pty"
+	# In a subshell: a session's leader would take the terminal as its own, and be hung up.
+	(
+		exec 5<>"$pty"
+		stty raw -echo <&5
+		echo 'over a pty' >&5
+		echo quit >&5
+		timeout 20 sed '/checks,/q' <&5 >"$T/pty"
+	) || fail "no conversation over $pty"
 	expect_in "$T/pty" '^got .over a pty.'
 	wait_vm
 	expect_status 33
