@@ -201,6 +201,7 @@ t_bad_serial_socket_path() {
 	expect_err 'long'
 }
 t_bad_socket_is_a_file() { # a server must not remove what is not a socket
+	need_kvm
 	echo precious >"$T/file"
 	vm -display none -kernel $G/hello.elf -serial "unix:$T/file,server=on,wait=off"
 	expect_err "$T/file"
