@@ -69,8 +69,7 @@ static void fadt(void)
 	evt = field32(t, 56);
 	cnt = field32(t, 64);
 	tmr = field32(t, 76);
-	say("PM1a event %x control %x timer %x, SCI %u\n", evt, cnt, tmr,
-	    field32(t, 46) & 0xffff);
+	say("PM1a event %x control %x timer %x, SCI %u\n", evt, cnt, tmr, field32(t, 46) & 0xffff);
 	check(evt && cnt, "PM1a blocks are there");
 	check(field32(t, 36) % 64 == 0, "FACS is aligned");
 	if (!arg_is("old", NULL)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Software interrupts in kernel mode: int3, int n, icebp, ud1; each returns behind itself or not. */
+/* Software interrupts in kernel mode: int3, int n, icebp, ud1, and where each returns to. */
 #include "guest.h"
 
 static unsigned hits;
@@ -17,31 +17,31 @@ static void note_and_skip(struct trap_frame *f)
 	f->rip = f->rbx;
 }
 
-static void catch(unsigned vector, void (*fn)(struct trap_frame *f))
+static void hook(unsigned vector, void (*fn)(struct trap_frame *f))
 {
 	trap_handler[vector] = fn;
 	hits = 0;
 }
 
 /* Runs insn with RBX = the address behind it; `at` is its own address. */
-#define RUN(insn, at)                                                                         \
-	asm volatile("lea 2f(%%rip), %%rbx\nlea 1f(%%rip), %0\n1: " insn "\n2:"               \
-		     : "=r"(at)                                                               \
-		     :                                                                        \
+#define RUN(insn, at)                                                                              \
+	asm volatile("lea 2f(%%rip), %%rbx\nlea 1f(%%rip), %0\n1: " insn "\n2:"                    \
+		     : "=r"(at)                                                                    \
+		     :                                                                             \
 		     : "rbx", "memory", "cc")
 
 void guest_main(void)
 {
 	uint64_t at, sp, flags;
 
-	catch(3, note);
+	hook(3, note);
 	RUN("int3", at);
 	check(hits == 1 && last.rip == at + 1, "int3: vector 3, RIP behind it");
 	asm volatile("mov %%rsp, %0" : "=r"(sp));
 	check(last.cs == SEL_KCODE && last.rsp == sp, "int3: CS and RSP are in the frame");
 	RUN(".byte 0xcd, 3", at);
 	check(hits == 2 && last.rip == at + 2, "int 3 of two bytes: RIP behind it");
-	catch(0x80, note);
+	hook(0x80, note);
 	RUN("int $0x80", at);
 	check(hits == 1 && last.rip == at + 2, "int 0x80: RIP behind it");
 	irq_on();
@@ -49,18 +49,18 @@ void guest_main(void)
 	RUN("int $0x80", at);
 	irq_off();
 	check((last.rflags & 0x200) && (flags & 0x200), "int 0x80: IF is in the frame");
-	catch(0xfe, note);
+	hook(0xfe, note);
 	for (unsigned i = 0; i < 50; i++)
 		asm volatile("int $0xfe");
 	check(hits == 50, "int 0xfe, %u times", hits);
 	trap_gate(0x81, 1, 0);
-	catch(0x81, note);
+	hook(0x81, note);
 	RUN("int $0x81", at);
 	check(hits == 1 && last.rip == at + 2, "int 0x81 by an IST gate");
-	catch(1, note);
+	hook(1, note);
 	RUN(".byte 0xf1", at);
 	check(hits == 1 && last.rip == at + 1, "icebp: vector 1, RIP behind it");
-	catch(6, note_and_skip);
+	hook(6, note_and_skip);
 	RUN("ud1 %%eax, %%eax", at);
 	check(hits == 1 && last.rip == at, "ud1: vector 6, RIP at it");
 	RUN("ud2", at);

@@ -39,7 +39,9 @@ static void moves(void)
 
 static void integers(void)
 {
-	asm volatile("movaps %1, %%xmm0\npaddd %%xmm0, %%xmm0\nmovaps %%xmm0, %0" : "=m"(b) : "m"(a));
+	asm volatile("movaps %1, %%xmm0\npaddd %%xmm0, %%xmm0\nmovaps %%xmm0, %0"
+		     : "=m"(b)
+		     : "m"(a));
 	check(b[0] == 0x2222222244444444 && b[1] == 0x6666666688888888, "paddd");
 	/* index register and scale, displacement, and relative to RIP */
 	asm volatile("pxor %%xmm4, %%xmm4\npor -16(%1,%2,8), %%xmm4\nmovdqa %%xmm4, %0"
@@ -106,8 +108,8 @@ static void later_extensions(void)
 	uint64_t r;
 
 	if (leaf1_c(9)) {
-		static const uint64_t rev[2] __attribute__((aligned(16))) = { 0x08090a0b0c0d0e0f,
-									      0x0001020304050607 };
+		static const uint64_t rev[2]
+			__attribute__((aligned(16))) = { 0x08090a0b0c0d0e0f, 0x0001020304050607 };
 
 		asm volatile("movdqa %1, %%xmm0\npshufb %2, %%xmm0\nmovdqa %%xmm0, %0"
 			     : "=m"(b)
@@ -137,7 +139,7 @@ static void later_extensions(void)
 			     "movdqa %%xmm0, %0"
 			     : "=m"(b)
 			     : "m"(a));
-		/* The upper dword gains the other's, rotated by 30; the rest stays the operand's. */
+		/* The upper dword gains the other's, rotated by 30; the rest stays. */
 		check(b[0] == a[0] && (uint32_t)(b[1] >> 32) == 0x33333333 + 0xcccccccc,
 		      "sha1nexte (%lx)", b[1]);
 	}

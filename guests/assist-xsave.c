@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* XSAVE in kernel mode: xgetbv, xsetbv, xsave, xsaveopt, xsavec, xrstor. Intel SDM volume 1, chapter 13. */
+/*
+ * XSAVE in kernel mode: xgetbv, xsetbv, xsave, xsaveopt, xsavec, xrstor. Intel
+ * SDM volume 1, chapter 13.
+ */
 #include "guest.h"
 
 #define X87 1u
@@ -62,11 +65,10 @@ void guest_main(void)
 	size = cpuid(0xd, 0).b;
 	check(size == (mask & AVX ? 832 : 576), "CPUID leaf 0xd: %u bytes", size);
 	trap = (struct trap){ 0 };
-	asm volatile("1: xsetbv\n2:\n" FIXUP("1b", "2b") ::"a"(SSE), "d"(0), "c"(0)
-		     : "memory");
+	asm volatile("1: xsetbv\n2:\n" FIXUP("1b", "2b")::"a"(SSE), "d"(0), "c"(0) : "memory");
 	check(trap.taken && trap.vector == 13, "xsetbv without x87 is #GP");
 	trap = (struct trap){ 0 };
-	asm volatile("1: xsetbv\n2:\n" FIXUP("1b", "2b") ::"a"(X87 | SSE), "d"(0), "c"(5)
+	asm volatile("1: xsetbv\n2:\n" FIXUP("1b", "2b")::"a"(X87 | SSE), "d"(0), "c"(5)
 		     : "memory");
 	check(trap.taken && trap.vector == 13, "xsetbv of another register is #GP");
 
@@ -91,7 +93,7 @@ void guest_main(void)
 	check(got[0] == 0 && got[1] == 0, "xrstor gives initial values where XSTATE_BV is 0");
 	memset(area + 512, 0xff, 8);
 	trap = (struct trap){ 0 };
-	asm volatile("1: xrstor64 %0\n2:\n" FIXUP("1b", "2b") ::"m"(area), "a"((uint32_t)mask),
+	asm volatile("1: xrstor64 %0\n2:\n" FIXUP("1b", "2b")::"m"(area), "a"((uint32_t)mask),
 		     "d"(0)
 		     : "memory");
 	check(trap.taken && trap.vector == 13, "xrstor with impossible XSTATE_BV is #GP");

@@ -39,7 +39,7 @@ static void kernel_mode(void)
 	TRY("ud2");
 	expect("#UD by ud2", 6, 0);
 	trap = (struct trap){ 0 };
-	asm volatile(".globl ud2_here\nud2_here: ud2\n1:\n" FIXUP("ud2_here", "1b") ::: "memory");
+	asm volatile(".globl ud2_here\nud2_here: ud2\n1:\n" FIXUP("ud2_here", "1b")::: "memory");
 	check(trap.rip == (uint64_t)ud2_here, "#UD: RIP is at the instruction");
 	check(trap.cs == SEL_KCODE, "#UD: CS is the kernel's");
 
@@ -52,8 +52,7 @@ static void kernel_mode(void)
 	TRY("movw %w0, %%ss", "r"(SEL_ABSENT));
 	expect("#SS by a stack segment not present", 12, SEL_ABSENT);
 	trap = (struct trap){ 0 };
-	asm volatile("1: wrmsr\n2:\n" FIXUP("1b", "2b") ::"a"(0), "d"(0x80000000),
-		     "c"(MSR_EFER)
+	asm volatile("1: wrmsr\n2:\n" FIXUP("1b", "2b")::"a"(0), "d"(0x80000000), "c"(MSR_EFER)
 		     : "memory");
 	expect("#GP by reserved bits of EFER", 13, 0);
 	TRY("movq %0, %%cr0", "r"((uint64_t)CR0_INIT & ~1ull));
@@ -131,7 +130,8 @@ static void restart(void)
 	asm volatile("rep stosb" : "+D"(di), "+c"(n) : "a"(0x5c) : "memory");
 	for (unsigned i = 0; i < 4096; i += 63)
 		ok &= later_page[0][i] == 0x5c && later_page[1][i] == 0x5c;
-	check(!n && faults == 2 && (uint64_t)di == LATER + 8192 && ok && later_page[1][4095] == 0x5c,
+	check(!n && faults == 2 && (uint64_t)di == LATER + 8192 && ok &&
+		      later_page[1][4095] == 0x5c,
 	      "rep stosb goes on after each of %u page faults", faults);
 	play_map(LATER, 0);
 	play_map(LATER + 0x1000, 0);
@@ -263,10 +263,9 @@ static void nested(struct trap_frame *f)
 
 static void double_fault(struct trap_frame *f)
 {
-	trap = (struct trap){ .taken = true,
-			      .vector = f->vector,
-			      .error = f->error,
-			      .handler_sp = (uint64_t)f };
+	trap = (struct trap){
+		.taken = true, .vector = f->vector, .error = f->error, .handler_sp = (uint64_t)f
+	};
 	f->rip = f->rbx;
 	f->rsp = f->r12;
 }
@@ -311,7 +310,8 @@ static void single_step(void)
 
 	trap_handler[1] = step;
 	steps = 0;
-	asm volatile("pushfq\norl $0x100, (%%rsp)\npopfq\nnop\nnop\nnop\nnop\nnop" ::: "memory", "cc");
+	asm volatile("pushfq\norl $0x100, (%%rsp)\npopfq\nnop\nnop\nnop\nnop\nnop" ::
+			     : "memory", "cc");
 	asm volatile("mov %%dr6, %0" : "=r"(dr6));
 	check(steps == 3 && (dr6 & 0x4000), "#DB after each of three instructions (%u)", steps);
 }

@@ -77,7 +77,7 @@ void guest_main(void)
 	if (want) {
 		uint64_t have = total + LEGACY_HOLE;
 
-		check(have <= want && want - have <= slack, "%lu of %lu bytes are in the map",
-		      have, want);
+		check(have <= want && want - have <= slack, "%lu of %lu bytes are in the map", have,
+		      want);
 	}
 }

@@ -110,7 +110,7 @@ void guest_main(void)
 	uint64_t nowhere = arg_u64("nowhere", 0xd0000000), ram = arg_u64("ram", 0);
 
 	widths(nowhere, ones);
-	widths(nowhere + 3, ones);    /* misaligned */
+	widths(nowhere + 3, ones); /* misaligned */
 	widths(nowhere + 0xffe, ones); /* across pages */
 	strings(nowhere, ones);
 	if (ram)

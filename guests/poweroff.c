@@ -17,7 +17,7 @@ static unsigned s5_type(const struct acpi_table *dsdt)
 			continue;
 		p += 5;
 		p += 1 + (p[0] >> 6); /* package length */
-		p++;                  /* number of elements */
+		p++; /* number of elements */
 		switch (*p) {
 		case 0x00: /* ZeroOp */
 		case 0x01: /* OneOp */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Says to pvpanic (port 0x505) that this guest has crashed. `event=N`: 1 panicked, 2 crash loaded. */
+/* Says to pvpanic (port 0x505) that this guest crashed. `event=N`: 1 panicked, 2 crash loaded. */
 #include "guest.h"
 
 void guest_main(void)

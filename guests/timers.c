@@ -62,8 +62,8 @@ static void pit_by_pic(void)
 	pit_periodic(100);
 	t0 = rdtsc();
 	wait_ticks(20);
-	check(ms_since(t0) >= 100 && ms_since(t0) < 5000, "PIT by PIC: 20 ticks of 10 ms took %lu ms",
-	      ms_since(t0));
+	check(ms_since(t0) >= 100 && ms_since(t0) < 5000,
+	      "PIT by PIC: 20 ticks of 10 ms took %lu ms", ms_since(t0));
 	pic_mask(0xffff);
 	pit_stop();
 	lapic_write(LAPIC_LINT0, 0x10700);

@@ -98,7 +98,7 @@ void delay_us(unsigned us)
 	unsigned n = (unsigned)((uint64_t)us * PIT_HZ / 1000000);
 
 	outb(0x61, (uint8_t)((inb(0x61) & ~2) | 1)); /* gate of channel 2 on, speaker off */
-	outb(0x43, 0xb0);                            /* channel 2, mode 0: output high when done */
+	outb(0x43, 0xb0); /* channel 2, mode 0: output high when done */
 	outb(0x42, (uint8_t)n);
 	outb(0x42, (uint8_t)(n >> 8));
 	while (!(inb(0x61) & 0x20))

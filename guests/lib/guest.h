@@ -16,10 +16,10 @@
 #include "defs.h"
 
 /* Values for isa-debug-exit at 0x501; the process exits with (value << 1) | 1. */
-#define EXIT_PASS 0x10   /* status 33 */
-#define EXIT_FAIL 0x11   /* status 35: a check failed */
-#define EXIT_TRAP 0x12   /* status 37: an exception nobody expected */
-#define EXIT_SKIP 0x13   /* status 39: the CPU or machine lacks what the guest is about */
+#define EXIT_PASS 0x10 /* status 33 */
+#define EXIT_FAIL 0x11 /* status 35: a check failed */
+#define EXIT_TRAP 0x12 /* status 37: an exception nobody expected */
+#define EXIT_SKIP 0x13 /* status 39: the CPU or machine lacks what the guest is about */
 #define DEBUG_EXIT_PORT 0x501
 
 void guest_main(void);
@@ -58,7 +58,7 @@ struct boot {
 	enum boot_kind kind;
 	const char *name;
 	const char *cmdline; /* never NULL */
-	uint64_t rsdp;       /* 0 when not told */
+	uint64_t rsdp; /* 0 when not told */
 	struct mem_range mem[32];
 	unsigned n_mem;
 	struct module mod[8];
@@ -105,8 +105,8 @@ extern void (*trap_handler[256])(struct trap_frame *f);
 
 /* IDT gate attributes: ist 0 for none, dpl 0 or 3. */
 void trap_gate(unsigned vector, unsigned ist, unsigned dpl);
-void trap_init(void);     /* BSP */
-void trap_init_ap(void);  /* the same IDT for another CPU */
+void trap_init(void); /* BSP */
+void trap_init_ap(void); /* the same IDT for another CPU */
 uint64_t ist_top(unsigned ist); /* end of the stack of IST slot 1..3 */
 
 /* In asm: an exception at label `at` goes on at label `to`. */
@@ -116,13 +116,13 @@ uint64_t ist_top(unsigned ist); /* end of the stack of IST slot 1..3 */
  * Runs one instruction; `trap` says what it raised. Operands are inputs, and
  * not in RAX, RCX or RDX.
  */
-#define TRY(insn, ...)                                                                        \
-	do {                                                                                  \
-		trap = (struct trap){ 0 };                                                    \
-		asm volatile("771: " insn "\n772:\n" FIXUP("771b", "772b")                    \
-			     :                                                                \
-			     : __VA_ARGS__                                                    \
-			     : "memory", "cc", "rax", "rcx", "rdx");                          \
+#define TRY(insn, ...)                                                                             \
+	do {                                                                                       \
+		trap = (struct trap){ 0 };                                                         \
+		asm volatile("771: " insn "\n772:\n" FIXUP("771b", "772b")                         \
+			     :                                                                     \
+			     : __VA_ARGS__                                                         \
+			     : "memory", "cc", "rax", "rcx", "rdx");                               \
 	} while (0)
 
 /*

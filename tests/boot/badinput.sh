@@ -142,14 +142,10 @@ t_bad_kernel_unreadable() {
 	need setpriv
 	cp $G/hello.elf "$T/secret"
 	chmod 0 "$T/secret"
-	chmod 755 "$T"
-	run setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all \
-		"$POSADA" -nographic -kernel "$T/secret"
-	case $status in # what is looked at first is not the point
-	66) expect_err 'secret' '[Pp]ermission' ;;
-	69) expect_err '/dev/kvm' ;;
-	*) fail "exit status is $status" ;;
-	esac
+	need_kvm
+	# root without its capabilities: the file's mode counts, and /dev/kvm stays open to its owner
+	run setpriv --inh-caps=-all --bounding-set=-all "$POSADA" -nographic -kernel "$T/secret"
+	refused 66 "$T/secret" 'ermission'
 }
 t_bad_kernel_truncated_elf() {
 	head -c 3000 $G/hello.elf >"$T/short.elf"
@@ -186,12 +182,10 @@ t_bad_serial_file() {
 t_bad_serial_unwritable() {
 	need_root
 	need setpriv
-	[ "$(stat -c %a /dev/kvm)" = 666 ] || skip "/dev/kvm is for root only"
+	need_kvm
 	: >"$T/log"
 	chmod 444 "$T/log"
-	chmod 755 "$T"
-	run setpriv --reuid 65534 --regid 65534 --clear-groups "$POSADA" -display none -kernel $G/hello.elf \
-		-serial "file:$T/log"
+	run setpriv --inh-caps=-all --bounding-set=-all "$POSADA" -display none -kernel $G/hello.elf -serial "file:$T/log"
 	refused 66 "$T/log" 'ermission'
 }
 t_bad_serial_socket_path() {
@@ -207,6 +201,7 @@ t_bad_serial_socket_path() {
 	expect_err 'long'
 }
 t_bad_socket_is_a_file() { # a server must not remove what is not a socket
+	need_kvm
 	echo precious >"$T/file"
 	vm -display none -kernel $G/hello.elf -serial "unix:$T/file,server=on,wait=off"
 	expect_err "$T/file"
@@ -293,6 +288,7 @@ t_kvm_no_permission() {
 }
 t_no_memory() {
 	need_kvm
+	! grep -q __asan_init "$POSADA" || skip "AddressSanitizer reserves more address space than this test leaves"
 	# shellcheck disable=SC2016
 	run sh -c 'ulimit -v 400000; exec "$@"' sh "$POSADA" "${K[@]}" -m 2G
 	refused 71 '-m|memory' '2'

@@ -124,6 +124,36 @@ t_serial_socket() {
 	wait_vm
 	expect_status 33
 }
+t_serial_pty() {
+	local pty
+	need_kvm
+	start_vm -display none -serial pty -monitor none -device isa-debug-exit,iobase=0x501,iosize=2 -kernel $G/serial.elf
+	for _ in {1..200}; do
+		pty=$(cat "$T/out" "$T/err" | grep -aoE '/dev/pts/[0-9]+' | head -1)
+		[ -z "$pty" ] || break
+		sleep 0.02
+	done
+	[ -n "$pty" ] || fail "it did not say which terminal"
+	# In a subshell: a session's leader would take the terminal as its own, and be hung up.
+	(
+		exec 5<>"$pty"
+		stty raw -echo <&5
+		echo 'over a pty' >&5
+		echo quit >&5
+		timeout 20 sed '/checks,/q' <&5 >"$T/pty"
+	) || fail "no conversation over $pty"
+	expect_in "$T/pty" '^got .over a pty.'
+	wait_vm
+	expect_status 33
+}
+t_serial_two_ports() { # COM2 is there, apart from COM1
+	need_kvm
+	vm -display none -serial "file:$T/one" -serial "file:$T/two" -monitor none -device isa-debug-exit,iobase=0x501,iosize=2 \
+		-kernel $G/hello.elf
+	expect_status 33
+	expect_in "$T/one" '^Hello'
+	[ ! -s "$T/two" ] || fail "COM1's output is in COM2's file"
+}
 
 # --- ends
 t_exit_values() {
