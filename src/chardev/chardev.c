@@ -147,7 +147,7 @@ static void report_write_error(struct chardev *c, int error)
 
 /* --- input ----------------------------------------------------------------- */
 
-static size_t input_room(struct chardev *c)
+size_t chardev_input_room(struct chardev *c)
 {
 	struct chardev_port *p = c->port[0];
 
@@ -168,7 +168,7 @@ static void take_input(struct chardev *c)
 
 	if (!c->started || c->in_fd < 0)
 		return;
-	room = input_room(c);
+	room = chardev_input_room(c);
 	if (!room)
 		return;
 	if (room > sizeof(buf))
@@ -228,7 +228,7 @@ static int watch(struct chardev *c, struct loop_fd *f, int fd, uint32_t events,
 static void update(struct chardev *c)
 {
 	bool same = c->in_fd >= 0 && c->in_fd == c->out_fd;
-	bool in = c->started && c->in_fd >= 0 && input_room(c);
+	bool in = c->started && c->in_fd >= 0 && chardev_input_room(c);
 	bool out = any_starved(c);
 
 	if (out && c->out_fd < 0) {

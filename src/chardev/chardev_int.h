@@ -109,6 +109,8 @@ extern const struct chardev_backend chardev_stdio, chardev_pty, chardev_file, ch
 void chardev_connect(struct chardev *c, int in_fd, int out_fd);
 /* The peer has gone. Its descriptors are not watched any more and the caller may close them. */
 void chardev_disconnect(struct chardev *c);
+/* How many bytes of input the front end would take now. */
+size_t chardev_input_room(struct chardev *c);
 /* No more input or output, but the front end is not told. */
 void chardev_end_input(struct chardev *c);
 void chardev_end_output(struct chardev *c);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -76,7 +77,16 @@ static void peer_gone(struct chardev *c)
 
 static void sock_write_failed(struct chardev *c, int error)
 {
-	peer_gone(c);
+	int unread = 0;
+
+	/*
+	 * Who sends "quit" and closes at once must be heard, though our answer
+	 * finds nobody: what is left to read is read, and its end ends the connection.
+	 */
+	if (!ioctl(c->in_fd, FIONREAD, &unread) && unread && chardev_input_room(c))
+		chardev_end_output(c);
+	else
+		peer_gone(c);
 }
 
 static ssize_t sock_write(struct chardev *c, const void *buf, size_t len)
