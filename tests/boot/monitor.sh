@@ -172,3 +172,14 @@ t_monitor_panic() {
 	wait_vm
 	expect_status 80
 }
+
+t_monitor_hasty_client() { # sends and closes at once, without reading the answers
+	local i
+	need socat
+	for ((i = 0; i < 8; i++)); do
+		monitored hang -append how=halt
+		printf 'info status\ninfo version\nquit\n' | socat -t0 - "UNIX:$T/left/mon" >/dev/null 2>&1
+		wait_vm
+		expect_status 0
+	done
+}
