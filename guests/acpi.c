@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ACPI tables as an operating system walks them (ACPI 6.4, chapter 5), and
  * the PM timer. `cpus=N`: how many there must be; `old` allows ACPI 1.0 tables.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Integer instructions that a KVM in software may not know in kernel mode:
  * cmpxchg16b, popcnt, lzcnt, tzcnt, crc32, movbe, BMI1, BMI2, ADX. Those that

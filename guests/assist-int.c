@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Software interrupts in kernel mode: int3, int n, icebp, ud1, and where each returns to. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SSE in kernel mode, and AVX, AES and SHA when CPUID shows them: moves,
  * integer and floating-point arithmetic, memory operands of several kinds,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * System instructions that a KVM in software may not know in kernel mode:
  * stac, clac, rdtscp, rdpid, invpcid, lar, lsl, verr, verw, clwb, clzero,

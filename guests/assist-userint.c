@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * INT n at CPL3, as a system call gate: registers, frames, stacks, and who may use
  * it; and that a jump to SYSCALL's entry point gives a user no more than SYSCALL does.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* x87 and MMX in kernel mode: arithmetic, control and status words, exceptions. */
 #include "guest.h"
 

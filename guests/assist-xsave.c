@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * XSAVE in kernel mode: xgetbv, xsetbv, xsave, xsaveopt, xsavec, xrstor. Intel
  * SDM volume 1, chapter 13.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Ways for a guest to die: `how=triple` (triple fault), `how=unmapped`
  * (executes where nothing is).

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Exceptions: vector, error code, CR2 and return address of each, at CPL0 and
  * CPL3, on IST stacks, nested, and the double fault. Intel SDM volume 3,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Ends with the value of `value=N`, written with `width=1|2|4`, to isa-debug-exit. */
 #include "guest.h"
 

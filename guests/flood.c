@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Writes `n=N` times to port 0x80 and says how many TSC ticks each took: for benchmarks. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Says "hanging" and never ends: `how=spin` (busy, interrupts off), `halt`
  * (halted for good), `idle` (halted, interrupts on), `user` (busy at CPL3),

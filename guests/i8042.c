@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keyboard controller: self test, interface test, command byte, output port. */
 #include "guest.h"
 

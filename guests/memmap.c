@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The memory map as the loader tells it: sane, complete, and true. The first
  * and last page of each RAM range are written and read back, also above 4 GiB.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Memory-mapped I/O of every width and by many instructions: to an address
  * where nothing is (all ones; `nowhere=ADDR` to choose it), across the end of

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Port I/O: widths 1, 2 and 4, string instructions with and without REP in
  * both directions, accesses that straddle a device's end, the last ports.

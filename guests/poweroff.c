@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Powers the machine off by ACPI S5: \_S5's sleep type from the DSDT, written
  * with SLP_EN to the PM1a control register (ACPI 6.4, sections 4.8.3.2, 7.4.2).

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Says to pvpanic (port 0x505) that this guest crashed. `event=N`: 1 panicked, 2 crash loaded. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Resets the machine by `how=cf9|i8042|acpi|port92`, `times=N` times (1). RAM survives a
  * reset, so a counter in it says how often it happened: at 24 MiB, where no firmware writes.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* MC146818 real-time clock: prints the time, checks that it is one and moves on. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * COM1 by interrupt (IRQ 4 through the IOAPIC): sends a line by transmitter
  * interrupts, then echoes what it receives, line by line, until "quit".

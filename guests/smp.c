@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Starts every other CPU by INIT-SIPI and lets all of them count, then sends
  * interrupts to each and to all. `cpus=N`: how many there must be.

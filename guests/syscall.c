@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SYSCALL from CPL3 and SYSRET back, with a page fault handler in use all the
  * while: registers, flags, and real page faults in between. `n=N` calls (200).

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Timer interrupts by every road: PIT through the PIC, PIT through the IOAPIC,
  * local APIC timer (one-shot, periodic, TSC deadline), RTC periodic. Counts

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Breakpoints on the guest's exception handlers, for what a software KVM gets
  * wrong without telling its VMM (AMD APM volume 2, 6.1.1 and 8.9):

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The instruction carrier: decoding, operands, and the instructions that are
  * short. See include/assist_insn.h. AMD APM volume 3 describes each of them.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Guest memory for the instruction carrier: translation with the access checks
  * and page fault codes of AMD APM volume 2, 5.6 and 8.4.2, and accessed and

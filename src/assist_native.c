@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Runs one of the guest's instructions on the host processor, on the guest's
  * registers and FPU state: the way to carry out a thousand arithmetic

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Instructions of the carrier that look at descriptors or change privilege:
  * AMD APM volume 2 chapters 4 (segmentation), 6 (system calls) and 8.9

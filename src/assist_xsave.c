@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * XSAVE and its relatives for the carrier: Intel SDM volume 1, 13.4 to 13.13.
  * The guest's state is an XSAVE area in standard format (insn_cpu.xsave); the

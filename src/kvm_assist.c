@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The KVM ioctls that only the software-KVM assist needs: see
  * Documentation/virt/kvm/api.rst of Linux. The VM's by the main thread, the

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Loads the Zydis 4 disassembler at its first use: see include/zydis_lazy.h. Any thread. */
 #include "zydis_lazy.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Finding ACPI tables and what the MADT says (ACPI 6.4, sections 5.2.5 to 5.2.12). */
 #include "guest.h"
 

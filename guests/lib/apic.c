@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Interrupt controllers and timers: local APIC (Intel SDM volume 3, chapter
  * 11), 82093AA IOAPIC, 8259A PICs, 8254 PIT; and starting other CPUs.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the loader told: command line, memory map, modules, RSDP. Read from
  * Xen's hvm_start_info (xen/include/public/arch-x86/hvm/start_info.h),

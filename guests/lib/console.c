@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Printing on COM1 (16550A, polled), counting checks, and leaving by isa-debug-exit. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * IDT, TSS and what happens on an exception: a registered handler, the end of
  * user_run(), a FIXUP of the instruction, or a report and the end. Intel SDM

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * observe: runs a command and measures it from outside, the same way whatever
  * the command is. For the benchmarks.

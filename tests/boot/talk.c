@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * talk: a scripted conversation with a program on a terminal of its own, or
  * with whoever listens on a unix socket. For the boot tests.

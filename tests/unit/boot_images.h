@@ -20,6 +20,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "suite.h"
 #include "boot.h"
 #include "err.h"
 #include "gmem.h"
@@ -431,18 +432,13 @@ static inline const char *temp_file(struct buf b)
 	return name;
 }
 
-static inline int run_suite(const char *name, TCase *tc)
+static inline int run_case(const char *name, TCase *tc)
 {
 	Suite *s = suite_create(name);
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
 
 #endif

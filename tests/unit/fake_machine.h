@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "suite.h"
 #include "chardev.h"
 #include "dev.h"
 #include "err.h"
@@ -378,19 +379,13 @@ static inline int fake_main(const char *name, const TTest *const *tests, size_t 
 {
 	Suite *s = suite_create(name);
 	TCase *tc = tcase_create(name);
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, fake_setup, fake_teardown);
 	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < n; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
 
 #endif

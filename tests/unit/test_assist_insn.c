@@ -6,6 +6,7 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "suite.h"
 #include "assist_machine.h"
 
 #define RIP 0x100000u
@@ -794,8 +795,6 @@ int main(void)
 {
 	Suite *s = suite_create("assist_insn");
 	TCase *t = tcase_create("insn");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, software_interrupts);
@@ -818,9 +817,5 @@ int main(void)
 	tcase_add_test(t, sysret);
 	tcase_add_test(t, invpcid);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "suite.h"
 #include "assist_machine.h"
 
 #define RUNS 6 /* random states for each form of an instruction */
@@ -937,8 +938,6 @@ int main(void)
 {
 	Suite *s = suite_create("assist_native");
 	TCase *t = tcase_create("native");
-	SRunner *r;
-	int failed;
 
 	tcase_add_unchecked_fixture(t, setup, NULL);
 	tcase_set_timeout(t, 120);
@@ -952,9 +951,5 @@ int main(void)
 	tcase_add_test(t, refused);
 	tcase_add_test(t, host_state_is_restored);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "../../src/assist_priv.h"
 #include "gmem.h"
 #include "vcpu.h"
@@ -240,8 +241,6 @@ int main(void)
 {
 	Suite *s = suite_create("assist_x86");
 	TCase *t = tcase_create("x86"), *mem = tcase_create("memory");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, detect);
 	tcase_add_test(t, mask);
@@ -252,9 +251,5 @@ int main(void)
 	tcase_add_test(mem, page_faults);
 	tcase_add_test(mem, not_ram);
 	suite_add_tcase(s, mem);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "suite.h"
 #include "assist_machine.h"
 
 #define AREA 2048u /* offset in the machine's memory; 64-byte aligned */
@@ -460,8 +461,6 @@ int main(void)
 {
 	Suite *s = suite_create("assist_xsave");
 	TCase *t = tcase_create("xsave");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
@@ -474,9 +473,5 @@ int main(void)
 	tcase_add_test(t, alignment);
 	tcase_add_test(t, xgetbv_xsetbv);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

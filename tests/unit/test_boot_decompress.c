@@ -230,5 +230,5 @@ int main(void)
 	tcase_add_test(tc, lzma_absurd_dictionary);
 	tcase_add_test(tc, lzo_is_named);
 	tcase_add_test(tc, detect);
-	return run_suite("boot: decompression", tc);
+	return run_case("boot: decompression", tc);
 }

@@ -458,5 +458,5 @@ int main(void)
 	tcase_add_test(tc, too_many_segments);
 	tcase_add_test(tc, cut_short_anywhere);
 	tcase_add_test(tc, elf32_without_note);
-	return run_suite("boot: ELF", tc);
+	return run_case("boot: ELF", tc);
 }

@@ -212,5 +212,5 @@ int main(void)
 	tcase_add_loop_test(tc, what_it_looks_like, 0, (int)(sizeof(looks) / sizeof(looks[0])));
 	tcase_add_test(tc, more_looks);
 	tcase_add_test(tc, noise);
-	return run_suite("boot: files", tc);
+	return run_case("boot: files", tc);
 }

@@ -609,5 +609,5 @@ int main(void)
 	tcase_add_test(tc, initrd_does_not_fit);
 	tcase_add_test(tc, kernels_of_other_kinds);
 	tcase_add_test(tc, vmlinux_in_bad_places);
-	return run_suite("boot: Linux bzImage", tc);
+	return run_case("boot: Linux bzImage", tc);
 }

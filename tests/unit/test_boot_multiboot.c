@@ -347,5 +347,5 @@ int main(void)
 	tcase_add_test(tc, bad_modules);
 	tcase_add_test(tc, bad_headers);
 	tcase_add_test(tc, cut_short);
-	return run_suite("boot: Multiboot", tc);
+	return run_case("boot: Multiboot", tc);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "suite.h"
 #include "bus.h"
 #include "err.h"
 #include "gmem.h"
@@ -410,8 +411,6 @@ int main(void)
 {
 	Suite *suite = suite_create("bus");
 	TCase *tc = tcase_create("memory"), *tb = tcase_create("bus");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, memory_layout, 0, 2);
 	tcase_add_test(tc, memory_across_ranges);
@@ -431,9 +430,5 @@ int main(void)
 	tcase_add_test(tb, doorbells);
 	tcase_add_test(tb, map_changes_under_readers);
 	suite_add_tcase(suite, tb);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

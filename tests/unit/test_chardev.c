@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <termios.h>
 
+#include "suite.h"
 #include "chardev_front.h"
 
 static char dir[64];
@@ -1002,8 +1003,6 @@ int main(void)
 {
 	Suite *s = suite_create("chardev");
 	TCase *t = tcase_create("chardev");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, make_dir, remove_dir);
 	tcase_set_timeout(t, 60);
@@ -1042,9 +1041,5 @@ int main(void)
 	tcase_add_test(t, port_in_use);
 	tcase_add_test(t, help_lists_every_backend_and_key);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

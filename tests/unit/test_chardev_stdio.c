@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include "suite.h"
 #include "chardev_front.h"
 
 /* --- the child ------------------------------------------------------------- */
@@ -740,8 +741,6 @@ int main(int argc, char **argv)
 {
 	Suite *s;
 	TCase *t;
-	SRunner *r;
-	int failed;
 
 	if (argc > 2 && !strcmp(argv[1], "child"))
 		return child(argc - 2, argv + 2);
@@ -779,9 +778,5 @@ int main(int argc, char **argv)
 	tcase_add_test(t, interrupted_wait_for_a_peer);
 	tcase_add_test(t, one_stdio_only);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

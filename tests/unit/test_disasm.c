@@ -3,6 +3,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "suite.h"
 #include "report.h"
 
 static char out[160];
@@ -69,8 +70,6 @@ int main(void)
 {
 	Suite *suite = suite_create("disasm");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_test(tc, widths);
 	tcase_add_test(tc, branches_are_absolute);
@@ -78,9 +77,5 @@ int main(void)
 	tcase_add_test(tc, none);
 	tcase_add_test(tc, narrow_output);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <errno.h>
 
+#include "suite.h"
 #include "err.h"
 #include "report.h"
 #include "zydis_lazy.h"
@@ -27,14 +28,8 @@ int main(void)
 {
 	Suite *suite = suite_create("disasm without Zydis");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_test(tc, names_the_package);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "suite.h"
 #include "err.h"
 #include "loop.h"
 
@@ -557,8 +558,6 @@ int main(void)
 {
 	Suite *s = suite_create("loop");
 	TCase *t = tcase_create("loop");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
@@ -578,9 +577,5 @@ int main(void)
 	tcase_add_test(t, regular_file_is_refused);
 	tcase_add_test(t, quit_from_another_thread_wakes_an_idle_loop);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

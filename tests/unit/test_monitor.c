@@ -3,6 +3,7 @@
 #include <check.h>
 #include <unistd.h>
 
+#include "suite.h"
 #include "fake_monitor.h"
 
 static struct chardev a, b; /* two backends */
@@ -1028,8 +1029,6 @@ int main(void)
 {
 	Suite *s = suite_create("monitor");
 	TCase *t = tcase_create("monitor");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -1060,9 +1059,5 @@ int main(void)
 	tcase_add_test(t, long_lines_and_much_history);
 	tcase_add_test(t, text_peer_that_does_not_read);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

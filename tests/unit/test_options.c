@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "config.h"
 #include "cpuid.h"
 #include "err.h"
@@ -372,8 +373,6 @@ int main(void)
 {
 	Suite *suite = suite_create("options");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_test(tc, options_split);
 	tcase_add_test(tc, broken_options);
@@ -389,9 +388,5 @@ int main(void)
 	tcase_add_test(tc, cpuid_features);
 	tcase_add_test(tc, cpuid_topology);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

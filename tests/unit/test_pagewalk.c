@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "gmem.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -404,8 +405,6 @@ int main(void)
 {
 	Suite *suite = suite_create("pagewalk");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, paging_off);
@@ -426,9 +425,5 @@ int main(void)
 	tcase_add_test(tc, writes_set_accessed_and_dirty);
 	tcase_add_test(tc, rom_is_not_written);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

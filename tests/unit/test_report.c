@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "suite.h"
 #include "bus.h"
 #include "config.h"
 #include "gmem.h"
@@ -708,8 +709,6 @@ int main(void)
 {
 	Suite *suite = suite_create("report");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60); /* with sanitizers */
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -741,9 +740,5 @@ int main(void)
 	tcase_add_test(tc, symbols);
 	tcase_add_test(tc, garbage);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "suite.h"
 #include "report.h"
 
 #define TEXT 0xffffffff81000000ull
@@ -313,8 +314,6 @@ int main(void)
 {
 	Suite *suite = suite_create("symbols");
 	TCase *tc = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, nearest_function);
@@ -329,9 +328,5 @@ int main(void)
 	tcase_add_test(tc, truncated);
 	tcase_add_test(tc, corrupt);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }
