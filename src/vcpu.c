@@ -393,12 +393,13 @@ int vcpu_start(struct vcpu *v, struct err *e)
 {
 	int rc;
 
-	v->thread_started = true; /* before the thread can look */
+	/* CPUs already running may kick this one: under the lock they see both or neither. */
+	pthread_mutex_lock(&v->vm->lock);
 	rc = pthread_create(&v->thread, NULL, vcpu_main, v);
-	if (rc) {
-		v->thread_started = false;
+	v->thread_started = !rc;
+	pthread_mutex_unlock(&v->vm->lock);
+	if (rc)
 		return err_set(e, ERR_HOST, rc, "cannot start the thread of CPU %u: %s", v->id,
 			       strerror(rc));
-	}
 	return 0;
 }
