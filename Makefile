@@ -146,10 +146,13 @@ SUITES ?= deps unit fuzz boot
 check:
 	@scripts/deps build guest test
 	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
-	@$(if $(filter fuzz,$(SUITES)),$(MAKE) --no-print-directory Q=1 fuzz-bin)
-	@$(if $(filter san,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/san SAN=address,undefined unit-bin)
-	@$(if $(filter tsan,$(SUITES)),$(MAKE) --no-print-directory Q=1 B=build/tsan SAN=thread tsan-bin)
+	@for s in $(filter fuzz san tsan,$(SUITES)); do $(MAKE) --no-print-directory Q=1 $$s-suite || exit 1; done
 	@tests/run $(SUITES)
+fuzz-suite: fuzz-bin
+san-suite:
+	@$(MAKE) --no-print-directory B=build/san SAN=address,undefined unit-bin
+tsan-suite:
+	@$(MAKE) --no-print-directory B=build/tsan SAN=thread tsan-bin
 check-deps:
 	@scripts/check-deps
 # Debian's own kernel under the assist: minutes where KVM is software.
@@ -198,5 +201,5 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check check-deps check-stock bench \
+.PHONY: all unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check fuzz-suite san-suite tsan-suite check-deps check-stock bench \
 	fuzz-long tidy format install uninstall help clean
