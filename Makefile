@@ -31,6 +31,7 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 
 all: $(B)/posada $(B)/kvm
+	@:
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

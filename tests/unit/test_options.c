@@ -212,7 +212,7 @@ static struct config cfg;
 static int parse(const char *text)
 {
 	static char buf[1024];
-	char *argv[32] = { "posada" };
+	char *argv[64] = { "posada" };
 	int argc = 1;
 
 	snprintf(buf, sizeof(buf), "%s", text);
