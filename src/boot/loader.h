@@ -61,7 +61,7 @@ void *boot_low(const struct boot *b, uint64_t gpa, size_t len);
 /* Sets out->mode, rip and rsp, and writes the GDT, and page tables for BOOT_LONG64. */
 void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip);
 /*
- * Writes "[first ][append][ linux_extra]" at BOOT_CMDLINE_ADDR; linux_extra only for is_linux.
+ * Writes "[first ][linux_extra ][append]" at BOOT_CMDLINE_ADDR; linux_extra only for is_linux.
  * max: bytes the kernel takes, without the NUL.
  */
 int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e);

@@ -265,7 +265,8 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip)
 int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
 {
 	const char *extra = b->out->is_linux ? b->rq->linux_extra : NULL;
-	const char *part[] = { first, b->rq->append, extra };
+	/* Ours first: the user's word is the last one, and after "--" it would go to init. */
+	const char *part[] = { first, extra, b->rq->append };
 	size_t n = 0;
 	char *to;
 

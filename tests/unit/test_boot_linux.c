@@ -147,7 +147,7 @@ START_TEST(boot_params_fields)
 	ck_assert_uint_eq(le64_to_cpu(bp.hdr.setup_data), 0);
 	ck_assert_uint_eq(le64_to_cpu(bp.acpi_rsdp_addr), BOOT_ACPI_ADDR);
 	ck_assert_uint_eq(bp.sentinel, 0);
-	guest_has(&t, BOOT_CMDLINE_ADDR, "console=ttyS0 quiet noxsave", 28);
+	guest_has(&t, BOOT_CMDLINE_ADDR, "noxsave console=ttyS0 quiet", 28);
 	ck_assert_uint_eq(bp.e820_entries, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_uint_eq(le64_to_cpu(bp.e820_table[i].addr), t.rq.e820[i].addr);
