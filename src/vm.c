@@ -242,8 +242,14 @@ static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, stru
 		.ram_is_zero = first,
 	};
 
+	int rc;
+
 	rq.n_e820 = boot_e820(&vm->m.mem, rq.e820);
-	return boot_load(&rq, entry, e);
+	rc = boot_load(&rq, entry, e);
+	if (!rc && first && entry->is_linux && rq.linux_extra && *rq.linux_extra)
+		log_note("this host's KVM is software; added to the kernel's command line: %s",
+			 rq.linux_extra);
+	return rc;
 }
 
 struct reset_call {

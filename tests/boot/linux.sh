@@ -24,6 +24,11 @@ t_linux_up() {
 	linux "$LINUX_UP/vmlinux" posada.poweroff
 	expect_status 0
 	expect_out '^Posada guest: Linux 6\.[0-9.]*.*, 1 CPU, [4-6][0-9] MiB'
+	if software_kvm; then
+		expect_err "added to the kernel's command line: clearcpuid="
+	else
+		expect_not "$T/err" 'command line'
+	fi
 }
 limit[linux_bzimage]=290
 t_linux_bzimage() {
