@@ -65,7 +65,8 @@ int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 		rc = machine_add_device(m, dev_class_find(on_board[i]), NULL, NULL, e);
 	rc = rc ? rc : add_serial_ports(m, cfg, e);
 	if (!rc && cfg->debugcon)
-		rc = add_with_backend(m, "debugcon", cfg->debugcon, "debugcon", "isa-debugcon,iobase2=0x402", e);
+		rc = add_with_backend(m, "debugcon", cfg->debugcon, "debugcon",
+				      "isa-debugcon,iobase2=0x402", e);
 	for (size_t i = 0; !rc && i < cfg->device.n; i++)
 		rc = machine_add_device_arg(m, cfg->device.s[i], e);
 	return rc;

@@ -35,9 +35,9 @@ struct bus;
 struct io_region {
 	const char *name; /* shown by `info mtree` and in crash reports */
 	const struct io_ops *ops;
-	void *dev;             /* first argument of the handlers */
+	void *dev; /* first argument of the handlers */
 	pthread_mutex_t *lock; /* taken around the handlers; NULL for none */
-	uint64_t size;         /* bytes */
+	uint64_t size; /* bytes */
 	int prio;
 	/* filled by the bus */
 	struct bus *bus;

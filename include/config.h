@@ -34,7 +34,7 @@ struct config {
 	uint64_t ram_size;
 	unsigned n_cpus;
 	const char *cpu; /* "host,+x,-y,z=off" or NULL; see cpuid_parse */
-	int machine;     /* index into machine_names */
+	int machine; /* index into machine_names */
 	struct machine_opts machine_opts;
 	struct accel_opts accel;
 	const char *kernel, *initrd, *append;

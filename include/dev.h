@@ -24,16 +24,17 @@ struct dev;
 enum dev_bus { DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_SYSTEM };
 
 struct dev_class {
-	const char *name;  /* as in -device NAME */
+	const char *name; /* as in -device NAME */
 	const char *alias; /* another name people know, or NULL */
-	const char *desc;  /* one line for -device help */
+	const char *desc; /* one line for -device help */
 	enum dev_bus bus;
 	bool internal; /* the machine makes it; not for -device */
-	size_t size;   /* of the device's struct, which begins with struct dev */
+	size_t size; /* of the device's struct, which begins with struct dev */
 	const struct prop *props;
-	int (*init)(struct dev *d, struct err *e); /* props are set; maps regions, attaches backends */
-	void (*reset)(struct dev *d);              /* to power-on state; vCPUs are stopped; may be NULL */
-	void (*fini)(struct dev *d);               /* accepts a half-made device; may be NULL */
+	int (*init)(struct dev *d,
+		    struct err *e); /* props are set; maps regions, attaches backends */
+	void (*reset)(struct dev *d); /* to power-on state; vCPUs are stopped; may be NULL */
+	void (*fini)(struct dev *d); /* accepts a half-made device; may be NULL */
 };
 
 struct dev {
@@ -44,7 +45,7 @@ struct dev {
 	struct dev *next;
 };
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* The table in hw/devices.c, NULL-ended. */
 extern const struct dev_class *const dev_classes[];

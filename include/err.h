@@ -14,11 +14,11 @@
 
 /* Process exit statuses, after <sysexits.h>; ERR_GUEST is our own. */
 enum err_status {
-	ERR_USAGE = 64,       /* the command line is wrong */
-	ERR_INPUT = 66,       /* a file the user named cannot be opened or used */
+	ERR_USAGE = 64, /* the command line is wrong */
+	ERR_INPUT = 66, /* a file the user named cannot be opened or used */
 	ERR_UNAVAILABLE = 69, /* KVM or a needed package is not there */
-	ERR_HOST = 71,        /* the host refused a resource */
-	ERR_GUEST = 80,       /* the guest died: triple fault, internal error ... */
+	ERR_HOST = 71, /* the host refused a resource */
+	ERR_GUEST = 80, /* the guest died: triple fault, internal error ... */
 };
 
 struct err {

@@ -35,8 +35,8 @@ struct gmem_range {
 
 struct gmem {
 	uint64_t ram_size; /* bytes, a multiple of 4 KiB */
-	int memfd;         /* -1 when anonymous */
-	uint8_t *ram;      /* the whole mapping, ram_size bytes */
+	int memfd; /* -1 when anonymous */
+	uint8_t *ram; /* the whole mapping, ram_size bytes */
 	unsigned n;
 	struct gmem_range range[GMEM_MAX_RANGES]; /* ascending gpa, no overlap */
 };

@@ -23,7 +23,10 @@ struct log_limit {
 	uint64_t dropped;
 };
 
-#define LOG_LIMIT_INIT { .burst = 5 }
+#define LOG_LIMIT_INIT                                                                             \
+	{                                                                                          \
+		.burst = 5                                                                         \
+	}
 
 /*
  * A guest's mistake: device `who`, rate-limited by l (one per device or queue;

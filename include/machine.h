@@ -23,10 +23,10 @@ struct opts;
 struct machine;
 
 enum machine_request {
-	MACHINE_RESET,       /* the guest asked for a reset */
-	MACHINE_POWEROFF,    /* the guest powered itself off (S5) */
-	MACHINE_EXIT,        /* end the process with `code` (isa-debug-exit) */
-	MACHINE_PANIC,       /* pvpanic: the guest says that it crashed */
+	MACHINE_RESET, /* the guest asked for a reset */
+	MACHINE_POWEROFF, /* the guest powered itself off (S5) */
+	MACHINE_EXIT, /* end the process with `code` (isa-debug-exit) */
+	MACHINE_PANIC, /* pvpanic: the guest says that it crashed */
 	MACHINE_CRASH_LOADED /* pvpanic: a crash kernel has taken over */
 };
 
@@ -35,7 +35,7 @@ struct machine_ops {
 };
 
 struct rtc_base {
-	bool localtime;   /* base=localtime */
+	bool localtime; /* base=localtime */
 	int64_t offset_s; /* guest clock minus host clock, for base=DATE */
 };
 
@@ -45,7 +45,8 @@ struct machine {
 	struct gmem mem;
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
-	unsigned serial_mask; /* bit n: COM(n+1) exists; set by isa-serial, read by the ACPI tables */
+	unsigned serial_mask; /* bit n: COM(n+1) exists; set by isa-serial, read by the ACPI tables
+			       */
 	bool pvpanic; /* at port 0x505; set by pvpanic, read by the ACPI tables */
 	struct loop *loop;
 	struct chardev_set *chardevs;

@@ -42,7 +42,8 @@ int opts_check_used(const struct opts *o, const char *const *known, size_t n, st
 int parse_bool(const char *text, bool *out, struct err *e);
 /* Decimal, 0x hex or 0 octal, whole string. */
 int parse_u64(const char *text, uint64_t *out, struct err *e);
-/* A number with suffix B K M G T P E (powers of 1024), fractions allowed ("1.5G"). unit: of a bare number. */
+/* A number with suffix B K M G T P E (powers of 1024), fractions allowed ("1.5G"). unit: of a bare
+ * number. */
 int parse_size(const char *text, uint64_t unit, uint64_t *out, struct err *e);
 
 #endif

@@ -25,7 +25,7 @@ struct vm;
 /* One exit, for the crash report. */
 struct exit_record {
 	uint32_t reason; /* KVM_EXIT_* */
-	uint16_t size;   /* access size, string count folded in */
+	uint16_t size; /* access size, string count folded in */
 	bool write;
 	uint64_t addr; /* port, guest-physical address, MSR index */
 	uint64_t val;
@@ -39,12 +39,12 @@ struct vcpu {
 	pthread_t thread;
 	bool thread_started;
 	_Atomic unsigned requests; /* VCPU_REQ_*: looked at between KVM_RUNs */
-	bool parked;               /* under vm->lock */
-	struct vcpu_call *calls;   /* under vm->lock */
+	bool parked; /* under vm->lock */
+	struct vcpu_call *calls; /* under vm->lock */
 	_Atomic uint64_t exits[64]; /* count by exit reason */
 	struct exit_record ring[EXIT_RING];
 	unsigned ring_pos; /* total number written */
-	bool dead;  /* under vm->lock: a report has been made; does not run again until reset */
+	bool dead; /* under vm->lock: a report has been made; does not run again until reset */
 	bool synced; /* run->s.regs holds the registers (KVM_CAP_SYNC_REGS) */
 	struct vcpu_init *init; /* power-on state, for resets */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
@@ -73,10 +73,10 @@ int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s);
 
 /* Where a page walk ended. */
 enum walk_stop {
-	WALK_DONE,          /* the address is mapped (to RAM or not: gmem_ptr knows) */
-	WALK_NOT_PRESENT,   /* the last entry read has P=0 */
-	WALK_RESERVED,      /* the last entry read has reserved bits set */
-	WALK_NO_RAM,        /* the table that holds the last entry is not in RAM */
+	WALK_DONE, /* the address is mapped (to RAM or not: gmem_ptr knows) */
+	WALK_NOT_PRESENT, /* the last entry read has P=0 */
+	WALK_RESERVED, /* the last entry read has reserved bits set */
+	WALK_NO_RAM, /* the table that holds the last entry is not in RAM */
 	WALK_NOT_CANONICAL, /* no table looked at: bits 63.. are no sign extension */
 };
 
@@ -90,12 +90,13 @@ struct page_walk {
 	} e[5];
 	enum walk_stop stop;
 	uint64_t bad_bits; /* WALK_RESERVED: which */
-	bool present;      /* WALK_DONE; then also: */
+	bool present; /* WALK_DONE; then also: */
 	uint64_t gpa;
 	uint64_t page_size; /* 0 when paging is off */
 	bool user, writable, nx; /* combined rights */
 };
-/* gva is a linear address: segment base added. 0, or -EFAULT with w->stop; w->levels says how far. */
+/* gva is a linear address: segment base added. 0, or -EFAULT with w->stop; w->levels says how far.
+ */
 int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva,
 		    struct page_walk *w);
 /*
@@ -120,7 +121,8 @@ int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, cons
 
 /* Any other thread: makes KVM_RUN return soon (signal + immediate_exit). */
 void vcpu_kick(struct vcpu *v);
-/* Main loop: runs fn on the vCPU's thread outside KVM_RUN, and waits. Runs it here when no thread runs. */
+/* Main loop: runs fn on the vCPU's thread outside KVM_RUN, and waits. Runs it here when no thread
+ * runs. */
 void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx);
 
 /* The vCPU whose thread this is, or NULL. */
@@ -131,7 +133,8 @@ struct boot_entry;
 struct kvm_cpuid2;
 int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *e);
 void vcpu_destroy(struct vcpu *v); /* its thread has ended */
-/* Power-on state, then entry for the first CPU (NULL for the others, which wait for SIPI). [vcpu] */
+/* Power-on state, then entry for the first CPU (NULL for the others, which wait for SIPI). [vcpu]
+ */
 int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e);
 int vcpu_set_cpuid(struct vcpu *v, struct kvm_cpuid2 *c, struct err *e);
 int vcpu_start(struct vcpu *v, struct err *e);

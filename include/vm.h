@@ -22,10 +22,10 @@ struct vcpu;
 
 /* As QMP's query-status names them. */
 enum run_state {
-	RUN_PRELAUNCH,      /* -S: never started */
+	RUN_PRELAUNCH, /* -S: never started */
 	RUN_RUNNING,
-	RUN_PAUSED,         /* stop */
-	RUN_SHUTDOWN,       /* the guest powered off, -no-shutdown keeps it */
+	RUN_PAUSED, /* stop */
+	RUN_SHUTDOWN, /* the guest powered off, -no-shutdown keeps it */
 	RUN_GUEST_PANICKED, /* pvpanic */
 	RUN_INTERNAL_ERROR, /* died with a report, -no-shutdown keeps it */
 };
@@ -60,7 +60,8 @@ struct vm {
 	uint64_t started_ns; /* CLOCK_MONOTONIC at vm_start; 0 before */
 };
 
-/* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction. */
+/* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction.
+ */
 int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	      struct chardev_set *chardevs, struct err *e);
 /* Starts the vCPU threads (parked when cfg->start_paused). */

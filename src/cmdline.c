@@ -241,7 +241,7 @@ static int set_uuid(struct config *cfg, const char *arg, struct err *e)
 {
 	unsigned n = 0;
 
-	for (const char *p = arg; *p && n <= 32; p++) {
+	for (const char *p = arg; *p; p++) {
 		int digit = isdigit((unsigned char)*p)    ? *p - '0'
 			    : isxdigit((unsigned char)*p) ? tolower((unsigned char)*p) - 'a' + 10
 							  : -1;

@@ -2,13 +2,14 @@
 /*
  * The first program of Posada's Linux guest: /init of the initramfs, process 1.
  *
- *	/init			say that user space runs, mount /proc, /sys and /dev, then power off at once if the
- *				kernel's command line has posada.poweroff, and otherwise become /etc/rc
- *	/init posada.poweroff	flush the console and power off; how /etc/rc ends
+ *	/init			say that user space runs, mount /proc, /sys and /dev, then power off
+ *at once if the kernel's command line has posada.poweroff, and otherwise become /etc/rc /init
+ *posada.poweroff	flush the console and power off; how /etc/rc ends
  *
- * The banner is what the boot benchmarks wait for, so nothing comes before it. On a KVM that emulates the guest's
- * kernel a page fault or a system call costs half a millisecond and the start of a shell a third of a second: hence a
- * program without a C library, of two pages, that makes five system calls.
+ * The banner is what the boot benchmarks wait for, so nothing comes before it. On a KVM that
+ *emulates the guest's kernel a page fault or a system call costs half a millisecond and the start
+ *of a shell a third of a second: hence a program without a C library, of two pages, that makes five
+ *system calls.
  */
 #include <asm/unistd.h>
 #include <linux/reboot.h>
@@ -22,7 +23,8 @@
 #define TCSBRK 0x5409
 #define F_OK 0
 
-/* PM1a_CNT of a Posada machine; SLP_EN (bit 13) with sleep type 0 is S5. For a kernel without ACPI. */
+/* PM1a_CNT of a Posada machine; SLP_EN (bit 13) with sleep type 0 is S5. For a kernel without ACPI.
+ */
 #define ACPI_PM1A_CNT 0x604
 #define ACPI_SLP_EN_HIGH 0x20
 
