@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/ioctl.h>
@@ -155,11 +156,11 @@ static int unix_address(struct sock *s, struct err *e)
 
 static int tcp_address(struct sock *s, struct err *e)
 {
-	const struct addrinfo hints = {
+	const char *host = s->host && *s->host ? s->host : NULL;
+	struct addrinfo hints = {
 		.ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_NUMERICSERV | (s->server ? AI_PASSIVE : 0),
 	};
-	const char *host = s->host && *s->host ? s->host : NULL;
 	uint64_t port;
 	int rc;
 
@@ -167,6 +168,11 @@ static int tcp_address(struct sock *s, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL, "port= is missing");
 	if (parse_u64(s->port, &port, NULL) || port > 65535 || (!port && !s->server))
 		return err_set(e, ERR_USAGE, EINVAL, "port=%s is not between 1 and 65535", s->port);
+	/* RFC 6761, 6.3: localhost is the loopback address, also where no /etc/hosts says so. */
+	if (host && !strcasecmp(host, "localhost")) {
+		host = NULL;
+		hints.ai_flags &= ~AI_PASSIVE;
+	}
 	rc = getaddrinfo(host, s->port, &hints, &s->resolved);
 	if (rc) {
 		err_set(e, ERR_INPUT, EHOSTUNREACH, "host=%s: %s", host ? host : "",
