@@ -160,6 +160,7 @@ static uint64_t random_mask(void)
 START_TEST(save)
 {
 	static _Alignas(64) uint8_t state[XSAVE_AREA], area[XSAVE_AREA];
+	static _Alignas(64) uint8_t first_state[XSAVE_AREA], first_area[XSAVE_AREA];
 	enum form f = (enum form)_i;
 
 	for (unsigned run = 0; run < RUNS && (run || have(f)); run++) {
@@ -168,10 +169,22 @@ START_TEST(save)
 		random_state(state, m->c.xcr0);
 		for (size_t i = 0; i < sizeof(area); i++)
 			area[i] = (uint8_t)rnd();
+		memcpy(first_state, state, sizeof(state));
+		memcpy(first_area, area, sizeof(area));
 		memcpy(m->xsave, state, sizeof(state));
 		memcpy(m->mem + AREA, area, sizeof(area));
-		native(f, state, area, mask);
 		ck_assert_int_eq(carry(f, mask), INSN_DONE);
+		/*
+		 * A context switch between loading and saving makes the processor call
+		 * components in use that were not: the native run is then made again.
+		 */
+		for (unsigned attempt = 0; attempt < 10; attempt++) {
+			memcpy(state, first_state, sizeof(state));
+			memcpy(area, first_area, sizeof(area));
+			native(f, state, area, mask);
+			if (!memcmp(m->mem + AREA, area, sizeof(area)))
+				break;
+		}
 		for (size_t i = 0; memcmp(m->mem + AREA, area, sizeof(area)) && i < sizeof(area);
 		     i++)
 			ck_assert_msg(m->mem[AREA + i] == area[i],
