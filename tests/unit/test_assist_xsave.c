@@ -162,7 +162,7 @@ static uint64_t random_mask(void)
  * the host, or of what it runs on, between loading and saving changes it. Such runs cannot be
  * compared; there are few.
  */
-#define UNSURE_MAX (RUNS / 10)
+#define UNSURE_MAX (RUNS / 100) /* seen: one, on a busy machine */
 
 START_TEST(save)
 {
