@@ -21,7 +21,7 @@ struct machine;
 struct prop;
 struct dev;
 
-enum dev_bus { DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_SYSTEM };
+enum dev_bus { DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_MMIO, DEV_BUS_SYSTEM };
 
 struct dev_class {
 	const char *name; /* as in -device NAME */
@@ -30,7 +30,9 @@ struct dev_class {
 	enum dev_bus bus;
 	bool internal; /* the machine makes it; not for -device */
 	size_t size; /* of the device's struct, which begins with struct dev */
-	const struct prop *props;
+	const struct prop *props; /* NULL: none */
+	const struct prop *bus_props; /* those of its bus or transport, the same struct; or NULL */
+	const void *type; /* struct virtio_type of a virtio device */
 	int (*init)(struct dev *d,
 		    struct err *e); /* props are set; maps regions, attaches backends */
 	void (*reset)(struct dev *d); /* to power-on state; vCPUs are stopped; may be NULL */

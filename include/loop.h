@@ -62,6 +62,36 @@ void loop_timer_set(struct loop_timer *t, uint64_t deadline_ns);
 /* Afterwards cb is not begun any more; called off-loop, it may still be running. */
 void loop_timer_cancel(struct loop_timer *t);
 
+/*
+ * --- deferred work: cb runs once after the callback that is running now, in
+ * the order deferred, before the loop sleeps: what many callbacks of one round
+ * have queued goes out in one batch. Deferring again before it has run does nothing.
+ */
+struct loop_defer {
+	void (*cb)(void *ctx);
+	void *ctx;
+	struct loop_defer *next;
+	bool queued;
+};
+
+void loop_defer(struct loop *l, struct loop_defer *d);
+void loop_defer_cancel(struct loop *l, struct loop_defer *d);
+
+/*
+ * How long the loop may look for events without sleeping, in nanoseconds; 0:
+ * not at all. It adapts itself: less when nothing came. Before loop_run.
+ */
+void loop_set_poll(struct loop *l, uint64_t max_ns);
+
+/*
+ * The loop's owner, inside a callback, waits for other threads, which may
+ * themselves wait in a loop_call: serves such calls until done(ctx) is true. It
+ * is asked again after each call and each loop_wake (any thread, no lock held
+ * that done() takes).
+ */
+void loop_wait(struct loop *l, bool (*done)(void *ctx), void *ctx);
+void loop_wake(struct loop *l);
+
 /* --- from any thread --- */
 /* Runs fn(ctx) on the loop soon, in the order posted. */
 void loop_post(struct loop *l, void (*fn)(void *ctx), void *ctx);

@@ -14,6 +14,7 @@
 #include "gmem.h"
 #include "irq.h"
 
+struct blk_set;
 struct chardev_set;
 struct dev;
 struct dev_class;
@@ -21,6 +22,7 @@ struct err;
 struct loop;
 struct opts;
 struct machine;
+struct pci_host;
 
 enum machine_request {
 	MACHINE_RESET, /* the guest asked for a reset */
@@ -32,6 +34,9 @@ enum machine_request {
 
 struct machine_ops {
 	void (*request)(struct machine *m, enum machine_request what, int code); /* any thread */
+	int (*msi_send)(struct machine *m, const struct msi_msg *msg);
+	int (*irqfd_set)(struct machine *m, struct irqfd *q, const struct msi_msg *msg);
+	void (*irqfd_free)(struct machine *m, struct irqfd *q);
 };
 
 struct rtc_base {
@@ -50,6 +55,9 @@ struct machine {
 	bool pvpanic; /* at port 0x505; set by pvpanic, read by the ACPI tables */
 	struct loop *loop;
 	struct chardev_set *chardevs;
+	struct blk_set *blks;
+	struct iothread *iothreads; /* see iothread.h */
+	struct pci_host *pci; /* set by the host bridge; NULL: a machine without PCI */
 	struct rtc_base rtc;
 	struct dev *devices; /* in order of creation */
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
@@ -61,6 +69,25 @@ struct machine {
 static inline void machine_request(struct machine *m, enum machine_request what, int code)
 {
 	m->ops->request(m, what, code);
+}
+
+/* --- message-signalled interrupts, any thread. 0 or -errno. --- */
+static inline int machine_msi_send(struct machine *m, const struct msi_msg *msg)
+{
+	return m->ops->msi_send(m, msg);
+}
+/*
+ * Lets q->fd (an eventfd of the caller's) raise msg, or with msg NULL holds
+ * it back. Begin with { .fd = fd, .gsi = -1 }.
+ */
+static inline int machine_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_msg *msg)
+{
+	return m->ops->irqfd_set(m, q, msg);
+}
+/* Holds it back and frees its route; the fd stays the caller's. */
+static inline void machine_irqfd_free(struct machine *m, struct irqfd *q)
+{
+	m->ops->irqfd_free(m, q);
 }
 
 /* Makes a device: defaults, then o's keys (o may be NULL), then init. *out may be NULL. */

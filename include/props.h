@@ -23,7 +23,8 @@ enum prop_type {
 	PROP_SIZE, /* uint64_t, K/M/G suffixes */
 	PROP_STR, /* char *, malloc'd or NULL */
 	PROP_ENUM, /* int, index into choices */
-	PROP_CHARDEV /* char *: the id of a -chardev */
+	PROP_CHARDEV, /* char *: the id of a -chardev */
+	PROP_DRIVE /* char *: the id of a -drive or -blockdev */
 };
 
 struct prop {
@@ -62,6 +63,9 @@ int props_set(const struct prop *props, void *obj, const char *name, const char 
 	      struct err *e);
 /* Every unused key of o; marks them used. */
 int props_apply(const struct prop *props, void *obj, struct opts *o, struct err *e);
+/* The same for an object whose properties are in two tables. */
+int props_apply_both(const struct prop *props, const struct prop *more, void *obj, struct opts *o,
+		     struct err *e);
 void props_free(const struct prop *props, void *obj);
 /* One line a property: "  name=TYPE   help (default: X)". */
 void props_help(const struct prop *props, FILE *f);

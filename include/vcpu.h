@@ -39,7 +39,7 @@ struct vcpu {
 	pthread_t thread;
 	bool thread_started;
 	_Atomic unsigned requests; /* VCPU_REQ_*: looked at between KVM_RUNs */
-	bool parked; /* under vm->lock */
+	_Atomic bool parked; /* written under vm->lock */
 	struct vcpu_call *calls; /* under vm->lock */
 	_Atomic uint64_t exits[64]; /* count by exit reason */
 	struct exit_record ring[EXIT_RING];

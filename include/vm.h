@@ -49,7 +49,7 @@ struct vm {
 	bool quitting;
 	bool software_kvm; /* the host KVM runs kernel-mode guest code in software */
 	pthread_mutex_t lock; /* of pause, calls and parking; taken last, no callbacks inside */
-	pthread_cond_t parked_cond, go_cond;
+	pthread_cond_t go_cond;
 	bool pause; /* under lock */
 	_Atomic bool report_made;
 	struct vm_listener *listeners;

@@ -325,6 +325,7 @@ static int print_device_help(struct config *cfg, const char *arg, struct err *e)
 	}
 	printf("%s: %s\n", cls->name, cls->desc);
 	props_help(cls->props, stdout);
+	props_help(cls->bus_props, stdout);
 	return CMDLINE_DONE;
 }
 

@@ -23,7 +23,7 @@
 
 #include "err.h"
 
-enum { BATCH = 32 };
+enum { BATCH = 32, DEFERRED_MOST = 256 };
 
 #define NS_PER_S 1000000000u
 
@@ -51,6 +51,11 @@ struct loop {
 	struct loop_timer *timers; /* by deadline; a handful, so a list will do */
 	struct loop_timer *expired; /* taken out of timers, about to be called */
 
+	/* deferred work; the loop's thread only */
+	struct loop_defer *deferred, **deferred_end;
+	uint64_t poll_max_ns;
+
+	pthread_cond_t look_again; /* for loop_wait */
 	pthread_mutex_t late; /* serialises loop_calls after the end; taken before lock */
 };
 
@@ -84,7 +89,9 @@ int loop_create(struct loop **out, struct err *e)
 	}
 	l->have_pwait2 = true;
 	l->posts_end = &l->posts;
+	l->deferred_end = &l->deferred;
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->look_again, NULL);
 	pthread_mutex_init(&l->late, NULL);
 	pthread_cond_init(&l->call_done, NULL);
 	atomic_store(&l->owner, &thread_tag);
@@ -105,9 +112,15 @@ void loop_destroy(struct loop *l)
 	close(l->epfd);
 	close(l->wake_fd);
 	pthread_cond_destroy(&l->call_done);
+	pthread_cond_destroy(&l->look_again);
 	pthread_mutex_destroy(&l->late);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
+}
+
+void loop_set_poll(struct loop *l, uint64_t max_ns)
+{
+	l->poll_max_ns = max_ns;
 }
 
 bool loop_is_current(const struct loop *l)
@@ -188,9 +201,94 @@ void loop_call(struct loop *l, void (*fn)(void *ctx), void *ctx)
 		return;
 	}
 	post(l, &p);
+	pthread_cond_broadcast(&l->look_again);
 	while (!done)
 		pthread_cond_wait(&l->call_done, &l->lock);
 	pthread_mutex_unlock(&l->lock);
+}
+
+/* Lock held. Takes the first call (not post) out of the list; NULL when there is none. */
+static struct post *take_call(struct loop *l)
+{
+	for (struct post **at = &l->posts; *at; at = &(*at)->next) {
+		struct post *p = *at;
+
+		if (!p->done)
+			continue;
+		*at = p->next;
+		if (l->posts_end == &p->next)
+			l->posts_end = at;
+		return p;
+	}
+	return NULL;
+}
+
+void loop_wait(struct loop *l, bool (*done)(void *ctx), void *ctx)
+{
+	struct post *p;
+
+	pthread_mutex_lock(&l->lock);
+	while (!done(ctx)) {
+		p = take_call(l);
+		if (!p) {
+			pthread_cond_wait(&l->look_again, &l->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&l->lock);
+		p->fn(p->ctx);
+		pthread_mutex_lock(&l->lock);
+		*p->done = true;
+		pthread_cond_broadcast(&l->call_done);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+void loop_wake(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	pthread_cond_broadcast(&l->look_again);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* --- deferred work ----------------------------------------------------------- */
+
+void loop_defer(struct loop *l, struct loop_defer *d)
+{
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*l->deferred_end = d;
+	l->deferred_end = &d->next;
+}
+
+void loop_defer_cancel(struct loop *l, struct loop_defer *d)
+{
+	if (!d->queued)
+		return;
+	for (struct loop_defer **at = &l->deferred; *at; at = &(*at)->next) {
+		if (*at != d)
+			continue;
+		*at = d->next;
+		if (l->deferred_end == &d->next)
+			l->deferred_end = at;
+		break;
+	}
+	d->queued = false;
+}
+
+/* What these defer runs as well: at most a few rounds, so that descriptors get their turn. */
+static void run_deferred(struct loop *l)
+{
+	for (unsigned i = 0; l->deferred && i < DEFERRED_MOST; i++) {
+		struct loop_defer *d = l->deferred;
+
+		l->deferred = d->next;
+		if (!l->deferred)
+			l->deferred_end = &l->deferred;
+		d->queued = false;
+		d->cb(d->ctx); /* may free d */
+	}
 }
 
 /* Runs what had been posted when it was called; what that posts waits for the next round. */
@@ -382,7 +480,7 @@ static uint64_t sleep_ns(const struct loop *l)
 {
 	uint64_t now;
 
-	if (l->posts || l->quit)
+	if (l->posts || l->quit || l->deferred)
 		return 0;
 	if (!l->timers)
 		return UINT64_MAX;
@@ -434,11 +532,13 @@ void loop_run(struct loop *l)
 		run_posts(l);
 		run_timers(l);
 		run_fds(l);
+		run_deferred(l);
 		pthread_mutex_lock(&l->lock);
 	}
-	while (l->posts) {
+	while (l->posts || l->deferred) {
 		pthread_mutex_unlock(&l->lock);
 		run_posts(l);
+		run_deferred(l);
 		pthread_mutex_lock(&l->lock);
 	}
 	l->quit = false;

@@ -16,6 +16,7 @@ static void destroy(struct dev *d)
 	if (d->cls->fini)
 		d->cls->fini(d);
 	props_free(d->cls->props, d);
+	props_free(d->cls->bus_props, d);
 	pthread_mutex_destroy(&d->lock);
 	free(d->id);
 	free(d);
@@ -38,7 +39,8 @@ int machine_add_device(struct machine *m, const struct dev_class *cls, struct op
 	d->id = id ? strdup(id) : NULL;
 	pthread_mutex_init(&d->lock, NULL);
 	props_defaults(cls->props, d);
-	rc = o ? props_apply(cls->props, d, o, e) : 0;
+	props_defaults(cls->bus_props, d);
+	rc = o ? props_apply_both(cls->props, cls->bus_props, d, o, e) : 0;
 	rc = rc ? rc : cls->init(d, e);
 	if (rc) {
 		destroy(d);

@@ -397,6 +397,8 @@ static const char *bus_name(enum dev_bus b)
 		return "isa";
 	case DEV_BUS_PCI:
 		return "pci";
+	case DEV_BUS_MMIO:
+		return "virtio-mmio";
 	case DEV_BUS_SYSTEM:
 		return "system";
 	}
@@ -422,6 +424,7 @@ static json_t *prop_value(const struct prop *p, const void *obj)
 		return json_integer((json_int_t) * (const uint64_t *)at);
 	case PROP_STR:
 	case PROP_CHARDEV:
+	case PROP_DRIVE:
 		s = *(char *const *)at;
 		return mon_string(s ? s : "");
 	case PROP_ENUM:
@@ -458,6 +461,8 @@ static json_t *query_devices(struct mon *m, const json_t *args, struct err *e)
 		json_t *props = json_object();
 
 		for (const struct prop *p = d->cls->props; p && p->name; p++)
+			json_object_set_new(props, p->name, prop_value(p, d));
+		for (const struct prop *p = d->cls->bus_props; p && p->name; p++)
 			json_object_set_new(props, p->name, prop_value(p, d));
 		json_array_append_new(list,
 				      json_pack("{s:s, s:o, s:s, s:o}", "driver", d->cls->name,
@@ -503,6 +508,19 @@ static void print_devices(FILE *f, const struct mon *m, const json_t *r)
 	}
 }
 
+static void add_properties(json_t *list, const struct prop *props)
+{
+	for (const struct prop *p = props; p && p->name; p++) {
+		json_t *j = json_pack("{s:s, s:s}", "name", p->name, "type", prop_type_name(p));
+
+		if (p->help)
+			json_object_set_new(j, "description", mon_string(p->help));
+		if (p->def)
+			json_object_set_new(j, "default-value", mon_string(p->def));
+		json_array_append_new(list, j);
+	}
+}
+
 static json_t *device_list_properties(struct mon *m, const json_t *args, struct err *e)
 {
 	const char *name = mon_str(args, "typename");
@@ -517,15 +535,8 @@ static json_t *device_list_properties(struct mon *m, const json_t *args, struct 
 		return NULL;
 	}
 	list = json_array();
-	for (const struct prop *p = cls->props; p && p->name; p++) {
-		json_t *j = json_pack("{s:s, s:s}", "name", p->name, "type", prop_type_name(p));
-
-		if (p->help)
-			json_object_set_new(j, "description", mon_string(p->help));
-		if (p->def)
-			json_object_set_new(j, "default-value", mon_string(p->def));
-		json_array_append_new(list, j);
-	}
+	add_properties(list, cls->props);
+	add_properties(list, cls->bus_props);
 	return list;
 }
 

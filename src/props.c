@@ -19,7 +19,7 @@ static const uint64_t type_max[] = {
 static const char *const type_names[] = {
 	[PROP_BOOL] = "on|off", [PROP_U8] = "NUMBER",          [PROP_U16] = "NUMBER",
 	[PROP_U32] = "NUMBER",  [PROP_U64] = "NUMBER",         [PROP_SIZE] = "SIZE",
-	[PROP_STR] = "TEXT",    [PROP_CHARDEV] = "CHARDEV-ID",
+	[PROP_STR] = "TEXT",    [PROP_CHARDEV] = "CHARDEV-ID", [PROP_DRIVE] = "DRIVE-ID",
 };
 
 static int set_number(const struct prop *p, void *field, const char *val, struct err *e)
@@ -74,6 +74,7 @@ static int set_field(const struct prop *p, void *obj, const char *val, struct er
 		return parse_bool(val, field, e);
 	case PROP_STR:
 	case PROP_CHARDEV:
+	case PROP_DRIVE:
 		free(*(char **)field);
 		*(char **)field = strdup(val);
 		return *(char **)field ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
@@ -91,35 +92,46 @@ void props_defaults(const struct prop *props, void *obj)
 			set_field(p, obj, p->def, NULL);
 }
 
-int props_set(const struct prop *props, void *obj, const char *name, const char *val, struct err *e)
+/* a and b: two tables of the same object; either may be NULL. */
+static int set_in(const struct prop *a, const struct prop *b, void *obj, const char *name,
+		  const char *val, struct err *e)
 {
-	const char *names[64];
+	const struct prop *const tables[] = { a, b };
+	const char *names[96];
 	size_t n = 0;
 
-	for (const struct prop *p = props; p && p->name; p++) {
-		if (!strcmp(p->name, name)) {
-			int rc = set_field(p, obj, val, e);
+	for (unsigned i = 0; i < 2; i++) {
+		for (const struct prop *p = tables[i]; p && p->name; p++) {
+			if (!strcmp(p->name, name)) {
+				int rc = set_field(p, obj, val, e);
 
-			if (rc)
-				err_prefix(e, "%s=%s: ", name, val);
-			return rc;
+				if (rc)
+					err_prefix(e, "%s=%s: ", name, val);
+				return rc;
+			}
+			if (n < sizeof(names) / sizeof(names[0]))
+				names[n++] = p->name;
 		}
-		if (n < 64)
-			names[n++] = p->name;
 	}
 	err_set(e, ERR_USAGE, EINVAL, "no property '%s'", name);
 	err_suggest(e, name, names, n);
 	return -EINVAL;
 }
 
-int props_apply(const struct prop *props, void *obj, struct opts *o, struct err *e)
+int props_set(const struct prop *props, void *obj, const char *name, const char *val, struct err *e)
+{
+	return set_in(props, NULL, obj, name, val, e);
+}
+
+int props_apply_both(const struct prop *props, const struct prop *more, void *obj, struct opts *o,
+		     struct err *e)
 {
 	for (size_t i = 0; i < o->n; i++) {
 		int rc;
 
 		if (o->opt[i].used)
 			continue;
-		rc = props_set(props, obj, o->opt[i].key, o->opt[i].val, e);
+		rc = set_in(props, more, obj, o->opt[i].key, o->opt[i].val, e);
 		if (rc)
 			return rc;
 		o->opt[i].used = true;
@@ -127,10 +139,15 @@ int props_apply(const struct prop *props, void *obj, struct opts *o, struct err 
 	return 0;
 }
 
+int props_apply(const struct prop *props, void *obj, struct opts *o, struct err *e)
+{
+	return props_apply_both(props, NULL, obj, o, e);
+}
+
 void props_free(const struct prop *props, void *obj)
 {
 	for (const struct prop *p = props; p && p->name; p++) {
-		if (p->type == PROP_STR || p->type == PROP_CHARDEV) {
+		if (p->type == PROP_STR || p->type == PROP_CHARDEV || p->type == PROP_DRIVE) {
 			char **s = (char **)(void *)((char *)obj + p->offset);
 
 			free(*s);

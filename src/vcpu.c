@@ -22,6 +22,7 @@
 #include "assist.h"
 #include "config.h"
 #include "err.h"
+#include "loop.h"
 #include "report.h"
 #include "vm.h"
 
@@ -30,7 +31,7 @@
 struct vcpu_call {
 	void (*fn)(struct vcpu *v, void *ctx);
 	void *ctx;
-	bool done;
+	_Atomic bool done;
 	struct vcpu_call *next;
 };
 
@@ -251,8 +252,8 @@ static bool serve_requests(struct vcpu *v)
 			pthread_mutex_unlock(&vm->lock);
 			call->fn(v, call->ctx);
 			pthread_mutex_lock(&vm->lock);
-			call->done = true;
-			pthread_cond_broadcast(&vm->parked_cond);
+			atomic_store(&call->done, true);
+			loop_wake(vm->m.loop);
 			continue;
 		}
 		if (atomic_load(&v->requests) & VCPU_REQ_QUIT) {
@@ -262,16 +263,16 @@ static bool serve_requests(struct vcpu *v)
 		if (!vm->pause && !v->dead)
 			break;
 		if (!v->parked) {
-			v->parked = true;
-			pthread_cond_broadcast(&vm->parked_cond);
+			atomic_store(&v->parked, true);
+			loop_wake(vm->m.loop);
 		}
 		pthread_cond_wait(&vm->go_cond, &vm->lock);
 	}
-	v->parked = !go_on;
+	atomic_store(&v->parked, !go_on);
 	if (go_on)
 		atomic_store(&v->requests, 0);
 	else
-		pthread_cond_broadcast(&vm->parked_cond);
+		loop_wake(vm->m.loop);
 	pthread_mutex_unlock(&vm->lock);
 	return go_on;
 }
@@ -325,6 +326,11 @@ static void *vcpu_main(void *arg)
 	return NULL;
 }
 
+static bool call_done(void *ctx)
+{
+	return atomic_load(&((struct vcpu_call *)ctx)->done);
+}
+
 void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx)
 {
 	struct vm *vm = v->vm;
@@ -342,9 +348,9 @@ void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx)
 	atomic_fetch_or(&v->requests, VCPU_REQ_CALL);
 	pthread_cond_broadcast(&vm->go_cond);
 	vcpu_kick(v);
-	while (!call.done)
-		pthread_cond_wait(&vm->parked_cond, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
+	/* It may itself be waiting for the loop, in a device. */
+	loop_wait(vm->m.loop, call_done, &call);
 }
 
 /* --- life --------------------------------------------------------------------- */

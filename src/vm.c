@@ -83,13 +83,20 @@ static void hold(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+static bool all_parked(void *ctx)
+{
+	const struct vm *vm = ctx;
+
+	for (unsigned i = 0; i < vm->n_cpus; i++)
+		if (vm->vcpu[i]->thread_started && !atomic_load(&vm->vcpu[i]->parked))
+			return false;
+	return true;
+}
+
+/* A vCPU on its way may have to wait for the loop in a device (loop_call): it is served. */
 static void wait_parked(struct vm *vm)
 {
-	pthread_mutex_lock(&vm->lock);
-	for (unsigned i = 0; i < vm->n_cpus; i++)
-		while (vm->vcpu[i]->thread_started && !vm->vcpu[i]->parked)
-			pthread_cond_wait(&vm->parked_cond, &vm->lock);
-	pthread_mutex_unlock(&vm->lock);
+	loop_wait(vm->m.loop, all_parked, vm);
 }
 
 static void let_go(struct vm *vm)
@@ -360,7 +367,6 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	vm->m.mem.memfd = -1;
 	vm->state = RUN_PRELAUNCH;
 	pthread_mutex_init(&vm->lock, NULL);
-	pthread_cond_init(&vm->parked_cond, NULL);
 	pthread_cond_init(&vm->go_cond, NULL);
 	vm->m.ops = &machine_ops;
 	vm->m.loop = loop;
@@ -431,7 +437,6 @@ void vm_destroy(struct vm *vm)
 	gmem_fini(&vm->m.mem);
 	free(vm->cpuid);
 	free(vm->irq_state);
-	pthread_cond_destroy(&vm->parked_cond);
 	pthread_cond_destroy(&vm->go_cond);
 	pthread_mutex_destroy(&vm->lock);
 }

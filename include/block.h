@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Disks as devices and the board see them. A `struct blk` is a drive: an id, a
+ * tree of nodes below it (a format on a file), and a front that checks,
+ * throttles, retries and counts. What is below is in block_int.h.
+ *
+ *   -drive file=disk.img,format=raw,if=virtio,cache=none,id=d0
+ *   -blockdev driver=raw,node-name=d0,file.driver=file,file.filename=disk.img
+ *
+ * A blk belongs to one loop: requests are submitted there and complete there.
+ * Functions are for that loop's thread unless marked otherwise; making,
+ * attaching and removing are for the main thread while no request is in flight.
+ */
+#ifndef POSADA_BLOCK_H
+#define POSADA_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/uio.h>
+
+#include "block_int.h"
+
+struct blk;
+struct blk_set;
+struct err;
+struct loop;
+struct opts;
+
+/* --- requests --- */
+
+/*
+ * Off and len are bytes, any alignment, within the disk. The struct and iov are the
+ * caller's until done, which runs exactly once, on the blk's loop, never
+ * inside blk_submit. ret: 0 or -errno; a short read never happens (what lies
+ * past the end of a file that shrank is -EIO).
+ */
+struct blk_req {
+	enum blk_op op;
+	unsigned flags; /* BLK_FUA, BLK_UNMAP */
+	uint64_t off, len;
+	const struct iovec *iov; /* READ and WRITE: len bytes in all */
+	unsigned n_iov;
+	void (*done)(struct blk_req *r, int ret);
+	/* the front's */
+	struct blk *blk;
+	struct blk_io io;
+	struct blk_req *next, *prev;
+	uint64_t start_ns;
+};
+
+void blk_submit(struct blk *b, struct blk_req *r);
+/*
+ * Waits until nothing is in flight. What is held back by throttling goes out now;
+ * what is held back by werror=stop is completed with its error.
+ */
+void blk_drain(struct blk *b);
+
+/* --- a drive's properties --- */
+const char *blk_id(const struct blk *b);
+uint64_t blk_size(const struct blk *b); /* bytes, a multiple of 512; any thread */
+bool blk_readonly(const struct blk *b);
+/* Whether a finished write may still be lost by a power cut, so that FLUSH matters. */
+bool blk_writeback(const struct blk *b);
+/* From now on writes are (not) followed by a flush of their own: the guest's write cache setting.
+ */
+void blk_set_writeback(struct blk *b, bool on);
+bool blk_can_discard(const struct blk *b); /* discard=unmap */
+const struct blk_limits *blk_limits(const struct blk *b);
+const char *blk_serial(const struct blk *b); /* -drive serial=, or NULL */
+
+/* --- devices --- */
+struct blk_client {
+	void (*resized)(void *ctx); /* blk_size has changed; main loop */
+};
+/*
+ * The one device of a drive. write: it must be writable, else -EROFS naming the
+ * way out. loop: where its requests will run. -EBUSY when another device has it.
+ */
+int blk_attach(struct blk *b, const struct blk_client *c, void *ctx, bool write, struct loop *loop,
+	       struct err *e);
+/* Drains, and gives it back to the main loop. */
+void blk_detach(struct blk *b);
+/* For a property drive=ID: finds it and -ENOENT names the way out. */
+int blk_get(struct blk_set *s, const char *id, struct blk **out, struct err *e);
+
+/* --- the set of a VM --- */
+
+/* What the VM is told of; main loop. */
+struct blk_host {
+	/* werror=stop or enospc: the guest must pause; it is asked to go on by resume */
+	void (*stop)(void *ctx, struct blk *b, bool write, int error);
+	void (*resume)(void *ctx,
+		       struct blk *b); /* a held request went through: there is room again */
+	/* each error told to the guest or held: for QMP's BLOCK_IO_ERROR */
+	void (*io_error)(void *ctx, struct blk *b, bool write, int error, const char *action);
+	void *ctx;
+};
+
+int blk_set_create(struct blk_set **out, struct loop *main_loop, const struct blk_host *host,
+		   struct err *e);
+/* Flushes and closes all. No device is attached any more. Reports what could not be written. */
+void blk_set_destroy(struct blk_set *s);
+/* All drives: drain and flush (the VM stops). Main thread, vCPUs parked. */
+void blk_drain_all(struct blk_set *s);
+/* The VM goes on: requests held by werror=stop are tried again. Main thread. */
+void blk_retry_all(struct blk_set *s);
+
+/* "-drive ARG": what the board needs to know to make its device. */
+enum drive_if { DRIVE_IF_DEFAULT, DRIVE_IF_IDE, DRIVE_IF_VIRTIO, DRIVE_IF_NONE, DRIVE_IF_PFLASH };
+struct drive {
+	struct blk *blk;
+	enum drive_if iface;
+	int index; /* -1: next free */
+	bool cdrom; /* media=cdrom */
+};
+/* Opens what arg says. Messages do not repeat the option; the caller prefixes it. */
+int blk_add_drive(struct blk_set *s, const char *arg, struct drive *out, struct err *e);
+/* -hda FILE, -cdrom FILE: the file's name may hold commas and is not parsed. */
+int blk_add_file(struct blk_set *s, const char *file, const char *id, bool cdrom, bool snapshot,
+		 struct drive *out, struct err *e);
+/* "-blockdev": key=value pairs or JSON. Makes a node, and a blk of the node's name. */
+int blk_add_blockdev(struct blk_set *s, const char *arg, struct err *e);
+
+struct blk *blk_find(struct blk_set *s, const char *id); /* or node name; NULL */
+struct blk *blk_next(struct blk_set *s, struct blk *after); /* NULL: the first */
+bool blk_attached(const struct blk *b);
+/* New size in bytes; the device hears of it. -ENOTSUP, -EINVAL ... Main thread. */
+int blk_resize(struct blk *b, uint64_t size, struct err *e);
+
+/* Counters for the monitor; any thread, each value by itself. */
+struct blk_stats {
+	uint64_t ops[BLK_OPS], bytes[BLK_OPS], ns[BLK_OPS], failed[BLK_OPS], merged[BLK_OPS];
+};
+void blk_get_stats(const struct blk *b, struct blk_stats *out);
+/* "info block" line(s) of one drive. */
+void blk_describe(const struct blk *b, FILE *f);
+
+struct blk_throttle; /* throttle.h: limits by I/O operations and bytes */
+int blk_set_throttle(struct blk *b, const struct blk_throttle *t, struct err *e);
+const struct blk_throttle *blk_get_throttle(const struct blk *b);
+
+/* "-drive help", "-blockdev help": formats and protocols. */
+void blk_help(FILE *f);
+
+#endif
