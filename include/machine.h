@@ -100,6 +100,7 @@ void machine_remove_devices(struct machine *m);
 /* The boards (hw/machine_*.c): make what is always there and what cfg asks for. */
 struct config;
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e);
+int machine_micro_init(struct machine *m, const struct config *cfg, struct err *e);
 
 /* By id; NULL when there is none. */
 struct dev *machine_find_device(struct machine *m, const char *id);
