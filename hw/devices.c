@@ -17,7 +17,9 @@
 	X(mc146818rtc) \
 	X(i8042) \
 	X(port92) \
-	X(acpi_pm)
+	X(acpi_pm) \
+	X(virtio_rng_pci) \
+	X(virtio_rng_mmio)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct dev_class name##_class;
