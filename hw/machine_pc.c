@@ -7,7 +7,7 @@
 #include "machine.h"
 
 static const char *const on_board[] = {
-	"mc146818rtc", "i8042", "port92", "acpi-pm", "isa-post",
+	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "isa-post",
 };
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
