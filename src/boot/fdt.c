@@ -6,8 +6,10 @@
 #include <libfdt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "acpi.h"
+#include "boot.h"
 #include "err.h"
 #include "gmem.h"
 
@@ -22,8 +24,8 @@ static const struct {
 } serial[4] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
 
 /*
- * libfdt's sequential writer keeps going after an error and reports it at the
- * end (fdt_finish), so results are looked at there only.
+ * The results of the calls below are not looked at: FDT_MAX is enough for the largest
+ * machine with the longest command line, which fdt_build checks (and a test the rest).
  */
 static void cells(void *t, const char *name, const uint32_t *val, unsigned n)
 {
@@ -177,8 +179,13 @@ static void write_tree(void *t, const struct fdt_machine *d)
 
 int fdt_build(const struct fdt_machine *d, void **out, size_t *len, struct err *e)
 {
-	void *t = malloc(FDT_MAX);
+	void *t;
 	int rc;
+
+	if (d->bootargs && strlen(d->bootargs) >= BOOT_CMDLINE_MAX)
+		return err_set(e, ERR_USAGE, E2BIG, "-append: %zu bytes are more than %llu",
+			       strlen(d->bootargs), (unsigned long long)BOOT_CMDLINE_MAX - 1);
+	t = malloc(FDT_MAX);
 
 	if (!t || fdt_create(t, FDT_MAX)) {
 		free(t);
@@ -188,8 +195,7 @@ int fdt_build(const struct fdt_machine *d, void **out, size_t *len, struct err *
 	rc = fdt_finish(t);
 	if (rc) {
 		free(t);
-		return err_set(e, ERR_USAGE, E2BIG, "the device tree does not fit into %d KiB: %s",
-			       FDT_MAX >> 10, fdt_strerror(rc));
+		return err_set(e, ERR_HOST, E2BIG, "no device tree: %s", fdt_strerror(rc));
 	}
 	*out = t;
 	*len = fdt_totalsize(t);
