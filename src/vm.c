@@ -358,22 +358,33 @@ static void reset_vcpu(struct vcpu *v, void *ctx)
 	call->rc = vcpu_reset(v, v->id ? NULL : call->entry, &call->err);
 }
 
-/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
-static int load_and_reset(struct vm *vm, bool first, struct err *e)
+/* What firmware would tell the guest: ACPI's tables, or the MultiProcessor table. */
+static int build_tables(struct vm *vm, struct err *e)
 {
-	const struct acpi_config acpi = {
+	struct acpi_config acpi = {
 		.n_cpus = vm->n_cpus,
 		.serial_mask = vm->m.serial_mask,
 		.i8042 = true,
 		.rtc = true,
 		.pvpanic = vm->m.pvpanic,
+		.pci = vm->m.pci != NULL,
 	};
+
+	if (vm->cfg->machine == MACHINE_MICRO)
+		return mptable_build(&vm->m.mem, vm->n_cpus, e);
+	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
+	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
+	return acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+}
+
+/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
+static int load_and_reset(struct vm *vm, bool first, struct err *e)
+{
 	struct boot_entry entry = { 0 };
 	int rc;
 
 	pci_assign_resources(&vm->m);
-	rc = vm->cfg->machine == MACHINE_MICRO ? mptable_build(&vm->m.mem, vm->n_cpus, e)
-					       : acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	rc = build_tables(vm, e);
 	rc = rc ? rc : load_kernel(vm, first, &entry, e);
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		struct reset_call call = { .entry = &entry };
