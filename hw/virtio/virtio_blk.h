@@ -46,8 +46,6 @@ struct virtio_blk {
 	bool wce; /* the configuration space's `writeback` */
 	uint64_t capacity; /* bytes, as the driver saw it at generation_seen */
 	uint32_t generation_seen;
-	/* the loop's */
-	unsigned in_flight; /* requests that blk has */
 	unsigned merge_iov; /* most buffers and bytes in a merged request */
 	uint64_t merge_len;
 	struct vblk_queue queue[VIRTIO_MAX_QUEUES];

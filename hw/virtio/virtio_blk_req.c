@@ -149,10 +149,7 @@ static void complete(struct vblk_req *r, enum virtio_blk_status status)
 
 static void submit(struct vblk_req *r)
 {
-	struct virtio_blk *s = r->q->s;
-
-	s->in_flight++;
-	blk_submit(s->blk, &r->io);
+	blk_submit(r->q->s->blk, &r->io);
 }
 
 /* The next of r's ranges that is not empty; false when there is none. */
@@ -196,7 +193,6 @@ static void done(struct blk_req *io, int ret)
 {
 	struct vblk_req *r = container_of(io, struct vblk_req, io);
 
-	r->q->s->in_flight--;
 	if (ret && r->next) {
 		submit_singly(r);
 		return;
@@ -462,9 +458,7 @@ void vblk_stop(struct virtio_dev *v, struct virtqueue *vq)
 {
 	struct virtio_blk *s = container_of(v, struct virtio_blk, v);
 
-	/* What is tried again singly, or has more ranges, goes out while it drains. */
-	while (s->in_flight)
-		blk_drain(s->blk);
+	blk_drain(s->blk);
 	for (unsigned i = 0; i < v->n_queues; i++) {
 		struct vblk_queue *q = &s->queue[i];
 

@@ -744,13 +744,14 @@ START_TEST(reads_and_writes)
 	ck_assert_uint_eq(disk.data[disk.size - 1024], 0x5a);
 	ck_assert_uint_eq(disk.data[disk.size - 1], 0x5a);
 
+	ck_assert_uint_eq(run(&t, VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
 	ck_assert_uint_eq(run(&t, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
-	ck_submitted(2, BLK_FLUSH, 0, 0);
+	ck_submitted(3, BLK_FLUSH, 0, 0);
 	ck_assert_uint_eq(t.len, 1);
 	/* Nothing to do is done. */
 	ck_assert_uint_eq(run(&t, VIRTIO_BLK_T_IN, 2048, 0), VIRTIO_BLK_S_OK);
 	ck_assert_uint_eq(run(&t, VIRTIO_BLK_T_OUT, 0, 0), VIRTIO_BLK_S_OK);
-	ck_assert_uint_eq(disk.n_log, 3);
+	ck_assert_uint_eq(disk.n_log, 4);
 }
 END_TEST
 
@@ -936,8 +937,10 @@ START_TEST(ranges)
 	ck_assert_uint_eq(run_ranges(&t, VIRTIO_BLK_T_DISCARD, three, 3, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(disk.n_log, 5);
 	/* A plain request afterwards has no flags of theirs. */
+	ck_assert_uint_eq(run_ranges(&t, VIRTIO_BLK_T_WRITE_ZEROES, unmap, 1, 0), VIRTIO_BLK_S_OK);
 	ck_assert_uint_eq(run(&t, VIRTIO_BLK_T_OUT, 20, 512), VIRTIO_BLK_S_OK);
-	ck_assert_uint_eq(disk.log[5].flags, 0);
+	ck_assert_uint_eq(disk.log[5].flags, BLK_UNMAP);
+	ck_assert_uint_eq(disk.log[6].flags, 0);
 }
 END_TEST
 
@@ -1536,6 +1539,7 @@ START_TEST(cache_mode)
 		{ true, true, 0, false, false },
 		{ true, true, F_FLUSH, true, true },
 	};
+	static const char zeroes[64];
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		disk.writeback = rows[i].drive;
@@ -1565,9 +1569,12 @@ START_TEST(cache_mode)
 	add("drive=d0,config-wce=off");
 	write_config(32, "\0", 1);
 	ck_assert(disk.writeback);
+	machine_remove_devices(&fake.m);
 	/* Everything else is read-only. */
-	write_config(0, "\1\1\1\1\1\1\1\1", 8);
-	write_config(33, "\1\1\1", 3);
+	add("drive=d0");
+	write_config(0, zeroes, 32);
+	write_config(33, zeroes + 16, 3);
+	ck_assert(disk.writeback);
 	ck_assert_uint_eq(le64_to_cpu(config().capacity), 2048);
 	ck_assert_uint_eq(le16_to_cpu(config().num_queues), 1);
 }
