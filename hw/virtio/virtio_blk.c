@@ -9,6 +9,7 @@
 #include "virtio_blk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "dev.h"
@@ -91,7 +92,7 @@ static uint32_t seg_max(const struct virtio_blk *s)
 static void fill_config(struct virtio_blk *s, struct virtio_blk_config *c)
 {
 	const struct blk_limits *lim = blk_limits(s->blk);
-	uint32_t block = s->logical_block_size;
+	uint32_t block = (uint32_t)s->logical_block_size;
 	uint32_t discard_align = lim->discard_align > block ? lim->discard_align : block;
 	uint64_t sectors = capacity(s) / VIRTIO_BLK_SECTOR, cylinders = sectors / (16 * 63);
 
@@ -104,9 +105,9 @@ static void fill_config(struct virtio_blk *s, struct virtio_blk_config *c)
 			      .sectors = 63 },
 		.blk_size = cpu_to_le32(block),
 		.topology = { .physical_block_exp =
-				      (uint8_t)__builtin_ctz(s->physical_block_size / block),
+				      (uint8_t)__builtin_ctzll(s->physical_block_size / block),
 			      .min_io_size = cpu_to_le16((uint16_t)(s->min_io_size / block)),
-			      .opt_io_size = cpu_to_le32(s->opt_io_size / block) },
+			      .opt_io_size = cpu_to_le32((uint32_t)(s->opt_io_size / block)) },
 		.writeback = s->wce,
 		.num_queues = cpu_to_le16(s->num_queues),
 	};
@@ -160,21 +161,21 @@ static void vblk_reset(struct virtio_dev *v)
 	s->wce = s->default_wce;
 }
 
-static bool power_of_two(uint32_t n)
+static bool power_of_two(uint64_t n)
 {
 	return n && !(n & (n - 1));
 }
 
-static int bad_size(struct err *e, const char *name, uint32_t val, const char *rule)
+static int bad_size(struct err *e, const char *name, uint64_t val, const char *rule)
 {
-	return err_set(e, ERR_USAGE, EINVAL, "%s=%u: %s", name, val, rule);
+	return err_set(e, ERR_USAGE, EINVAL, "%s=%" PRIu64 ": %s", name, val, rule);
 }
 
 /* Sizes that were not given come from the drive; all must fit each other. */
 static int settle_sizes(struct virtio_blk *s, struct err *e)
 {
 	const struct blk_limits *lim = blk_limits(s->blk);
-	uint32_t block = s->logical_block_size;
+	uint64_t block = s->logical_block_size;
 
 	if (!power_of_two(block))
 		return bad_size(e, "logical_block_size", block, "is not a power of two");
@@ -269,6 +270,12 @@ static int attach(struct virtio_blk *s, struct err *e)
 			    "-drive if=virtio,file=FILE,format=raw alone makes both");
 		return -EINVAL;
 	}
+	if (s->share_rw) {
+		err_set(e, ERR_USAGE, ENOTSUP,
+			"share-rw=on: the image has been locked when it was opened");
+		err_hint(e, "say it there: -drive ...,share-rw=on");
+		return -ENOTSUP;
+	}
 	rc = iothread_get(m, s->iothread, &s->v.loop, e);
 	rc = rc ? rc : blk_get(m->blks, s->drive, &b, e);
 	rc = rc ? rc : blk_attach(b, &vblk_client, s, !blk_readonly(b), s->v.loop, e);
@@ -321,14 +328,14 @@ static const struct prop vblk_props[] = {
 		   "entries in each queue, a power of two"),
 	PROP_RANGE(struct virtio_blk, bootindex, PROP_U32, "bootindex", "0x7fffffff", 0, 0x7fffffff,
 		   "place in the order of booting, 0 first"),
-	PROP_RANGE(struct virtio_blk, logical_block_size, PROP_U32, "logical_block_size", "512",
-		   512, MAX_BLOCK, "bytes, a power of two"),
-	PROP_RANGE(struct virtio_blk, physical_block_size, PROP_U32, "physical_block_size", NULL,
-		   512, MAX_BLOCK, "bytes, a power of two; else the drive's"),
-	PROP(struct virtio_blk, min_io_size, PROP_U32, "min_io_size", "0",
-	     "smallest good request in bytes, 0: not known"),
-	PROP(struct virtio_blk, opt_io_size, PROP_U32, "opt_io_size", "0",
-	     "best request in bytes, 0: the drive's"),
+	PROP_RANGE(struct virtio_blk, logical_block_size, PROP_SIZE, "logical_block_size", "512",
+		   512, MAX_BLOCK, "of a block, a power of two"),
+	PROP_RANGE(struct virtio_blk, physical_block_size, PROP_SIZE, "physical_block_size", NULL,
+		   512, MAX_BLOCK, "of a block of the host's, a power of two; else the drive's"),
+	PROP_RANGE(struct virtio_blk, min_io_size, PROP_SIZE, "min_io_size", "0", 0, UINT32_MAX,
+		   "smallest good request, 0: not known"),
+	PROP_RANGE(struct virtio_blk, opt_io_size, PROP_SIZE, "opt_io_size", "0", 0, UINT32_MAX,
+		   "best request, 0: the drive's"),
 	PROP_CHOICE(struct virtio_blk, discard, "discard", "auto", vblk_discard_names,
 		    "offer discard; auto: when the drive has discard=unmap"),
 	PROP(struct virtio_blk, write_zeroes, PROP_BOOL, "write-zeroes", "on",
@@ -342,6 +349,8 @@ static const struct prop vblk_props[] = {
 	     "pass adjacent requests on as one"),
 	PROP(struct virtio_blk, config_wce, PROP_BOOL, "config-wce", "on",
 	     "the guest may switch the write cache"),
+	PROP(struct virtio_blk, share_rw, PROP_BOOL, "share-rw", "off",
+	     "a property of the drive: -drive ...,share-rw=on"),
 	PROP_END,
 };
 

@@ -34,7 +34,7 @@ struct virtio_blk {
 	char *drive, *serial, *iothread;
 	uint32_t bootindex;
 	uint16_t num_queues, queue_size;
-	uint32_t logical_block_size, physical_block_size, min_io_size, opt_io_size;
+	uint64_t logical_block_size, physical_block_size, min_io_size, opt_io_size;
 	int discard; /* enum of vblk_discard_names */
 	bool write_zeroes, request_merging, config_wce, share_rw;
 	uint32_t max_discard_sectors, max_write_zeroes_sectors;

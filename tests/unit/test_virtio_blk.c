@@ -617,7 +617,7 @@ START_TEST(configuration_by_properties)
 	disk.lim.discard_align = 4096;
 	disk.lim.max_iov = 100;
 	disk.size -= 512; /* not a whole number of blocks */
-	add("drive=d0,num-queues=5,queue-size=1024,logical_block_size=1024,min_io_size=2048,"
+	add("drive=d0,num-queues=5,queue-size=1024,logical_block_size=1K,min_io_size=2048,"
 	    "max-discard-sectors=77,max-write-zeroes-sectors=99,iothread=io0,config-wce=off");
 	c = config();
 	ck_assert_uint_eq(le64_to_cpu(c.capacity), 2046);
@@ -704,6 +704,7 @@ START_TEST(bad_properties)
 		{ "drive=d0,opt_io_size=100", "opt_io_size=100" },
 		{ "drive=d0,max-discard-sectors=0", "max-discard-sectors=0" },
 		{ "drive=d0,discard=maybe", "maybe" },
+		{ "drive=d0,share-rw=on", "share-rw=on" },
 	};
 	struct err e;
 
