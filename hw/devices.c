@@ -20,6 +20,8 @@
 	X(acpi_pm) \
 	X(virtio_rng_pci) \
 	X(virtio_rng_mmio) \
+	X(virtio_blk_pci) \
+	X(virtio_blk_mmio) \
 	X(i440fx) \
 	X(piix3) \
 	X(pci_testdev)

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The formats, filters and protocols of the block layer: one line each. */
+#include "block_int.h"
+
+#include <stddef.h>
+
+extern const struct blk_driver blk_raw, blk_null_co, blk_null_aio;
+extern const struct blk_driver blk_file __attribute__((weak));
+extern const struct blk_driver blk_host_device __attribute__((weak));
+
+const struct blk_driver *const blk_drivers[] = {
+	&blk_raw, /* formats */
+	&blk_null_co, /* protocols */
+	&blk_null_aio,
+	NULL,
+};
