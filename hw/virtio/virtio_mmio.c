@@ -250,7 +250,8 @@ static void set_driver_features(struct virtio_dev *v, uint32_t val)
 
 static void set_status(struct virtio_dev *v, uint8_t val)
 {
-	v->legacy = v->mmio.force_legacy;
+	if (!v->started)
+		v->legacy = v->mmio.force_legacy;
 	virtio_set_status(v, val);
 	if (!val)
 		reset_registers(&v->mmio);
