@@ -540,6 +540,8 @@ START_TEST(first_kick)
 	ck_assert_uint_eq(fake_loop_run(), 0);
 	ck_assert_uint_eq(t->kicks, 0);
 	status(15);
+	ck_assert_uint_eq(t->kicks, 0); /* the vCPU has not waited for it */
+	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[1]), 1);
 	/* The other queue was not enabled. */
 	ck_assert_uint_eq(t->kicks, 1);
@@ -726,6 +728,8 @@ END_TEST
 
 START_TEST(config_space)
 {
+	uint8_t dirty[4] = { 1, 2, 3, 4 };
+
 	add(&vtest_pci_class, "");
 	ck_assert_uint_eq(get(CONFIG, 1), 0x40);
 	ck_assert_uint_eq(get(CONFIG + 2, 2), 0x4342);
@@ -740,6 +744,9 @@ START_TEST(config_space)
 	set(CONFIG + 20, 0xffffffff, 4);
 	ck_assert_uint_eq(get(CONFIG + 20, 4), 0xff);
 	set(CONFIG + 24, 0xffffffff, 4);
+	virtio_config_read(v, 20, dirty, 4);
+	ck_assert_uint_eq(dirty[0], 0xff);
+	ck_assert_uint_eq(dirty[1] | dirty[2] | dirty[3], 0);
 }
 END_TEST
 
@@ -910,8 +917,10 @@ START_TEST(queue_reset)
 	ring_bell(1);
 	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[1]), 1);
-	/* Twice does nothing; then it begins anew, with another size. */
+	/* What was set up meanwhile goes, too; then it begins anew, with another size. */
+	set(SIZE, 4, 2);
 	set(RESET, 1, 2);
+	ck_assert_uint_eq(get(SIZE, 2), 8);
 	set(SIZE, 4, 2);
 	set_up_queue(0);
 	ck_assert_uint_eq(ring[0].size, 4);
@@ -1188,6 +1197,13 @@ START_TEST(legacy_vectors)
 	virtio_config_changed(v);
 	ck_assert_uint_eq(vector_taken(0), 1);
 	ck_assert_uint_eq(intx_line(), 0);
+	/* The queue goes, and keeps its vector. */
+	lset(8, 0, 4);
+	ck_assert_uint_eq(lget(0x16, 2), 1);
+	ck_assert(v->legacy);
+	lset(0x12, 0, 1);
+	ck_assert(!v->legacy);
+	ck_assert_uint_eq(lget(0x16, 2), VIRTIO_NO_VECTOR);
 }
 END_TEST
 

@@ -392,6 +392,7 @@ START_TEST(legacy)
 	set(QUEUE_SEL, 0);
 	set(QUEUE_PFN, 0);
 	ck_assert_uint_eq(t->n_held, 0);
+	ck_assert_uint_eq(v->vq[0]->size, 4);
 	t->hold = false;
 	legacy_queue(0, 4096);
 	request(0);
@@ -429,6 +430,10 @@ START_TEST(legacy_layout)
 	ck_assert_uint_eq(v->vq[0]->desc, 0x10000);
 	ck_assert_uint_eq(v->vq[0]->driver, 0x10080);
 	ck_assert_uint_eq(v->vq[0]->device, 0x100c0);
+	/* The available ring ends with used_event. */
+	set(QUEUE_ALIGN, 4);
+	set(QUEUE_PFN, 0x10);
+	ck_assert_uint_eq(v->vq[0]->device, 0x10098);
 	/* as far away as the registers can say */
 	set(QUEUE_PFN, 0);
 	set(GUEST_PAGE_SIZE, 1u << 31);
