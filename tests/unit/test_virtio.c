@@ -576,6 +576,8 @@ START_TEST(requests_without_any_width)
 	ck_assert_uint_eq(fake_bells.rung, 1);
 	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[0]), 1);
+	status(0);
+	ck_assert_uint_eq(fake_bells_on(), 0);
 }
 END_TEST
 
@@ -1181,6 +1183,21 @@ START_TEST(legacy_driver)
 }
 END_TEST
 
+/* Which interface a driver speaks is seen by the status that it writes. */
+START_TEST(legacy_or_modern)
+{
+	add(&vtest_pci_class, "");
+	lset(0x12, 7, 1);
+	ck_assert_uint_eq(lget(0x12, 1), 7);
+	lset(0x12, 0, 1);
+	/* firmware looked, the kernel goes on without a reset */
+	lset(0x12, 3, 1);
+	status(3);
+	take_features(V1);
+	ck_assert_uint_eq(status(11), 11);
+}
+END_TEST
+
 START_TEST(legacy_vectors)
 {
 	add(&vtest_pci_class, "");
@@ -1388,6 +1405,7 @@ int main(void)
 		cfg_window,
 		legacy_registers,
 		legacy_driver,
+		legacy_or_modern,
 		legacy_vectors,
 		legacy_early,
 		hostile,
