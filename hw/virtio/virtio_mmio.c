@@ -92,16 +92,16 @@ static void acknowledge(struct virtio_mmio *p, uint32_t isr)
 
 /*
  * All queues share a register, told apart by the value written. With
- * NOTIFICATION_DATA its upper half changes, and the handler has to look.
+ * NOTIFICATION_DATA its upper half changes, and the handler is called.
  */
 static void doorbell(struct virtio_dev *v, struct virtqueue *vq, bool on)
 {
 	struct io_region *r = &v->mmio.regs;
 
-	if (!on)
-		bus_doorbell_remove(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
-	else if (!virtio_has(v, VIRTIO_F_NOTIFICATION_DATA))
+	if (on)
 		bus_doorbell(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
+	else
+		bus_doorbell_remove(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
 }
 
 static const struct virtio_transport_ops mmio_transport = {

@@ -484,6 +484,9 @@ START_TEST(enabled_queue_is_fixed)
 {
 	add(&vtest_pci_class, "");
 	negotiate(V1);
+	set(ENABLE, 0, 2);
+	set(ENABLE, 2, 2);
+	ck_assert_uint_eq(get(ENABLE, 2), 0);
 	set_up_queue(0);
 	ck_assert_uint_eq(get(ENABLE, 2), 1);
 	set(SIZE, 4, 2);
@@ -1007,9 +1010,10 @@ static void open_window(unsigned n, uint32_t off, uint32_t len)
 START_TEST(cfg_window)
 {
 	static const uint32_t bad[][3] = {
-		{ 4, 0, 0 },      { 4, 0, 3 },          { 4, 0, 8 },      { 4, 2, 4 },
-		{ 0, 0, 4 },      { 5, 0, 4 },          { 4, 0x4000, 4 }, { 4, 0xfffffffc, 4 },
-		{ 4, 0xffff, 1 }, { 4, 0, 0xffffffff },
+		{ 4, STATUS, 0 },          { 4, STATUS, 3 },     { 4, STATUS, 8 },
+		{ 4, STATUS - 2, 4 },      { 0, STATUS, 1 },     { 5, STATUS, 1 },
+		{ 4, 0x4000 + STATUS, 1 }, { 4, 0xfffffffc, 4 }, { 4, 0xffff, 1 },
+		{ 4, STATUS, 0xffffffff },
 	};
 	unsigned data;
 
@@ -1024,6 +1028,9 @@ START_TEST(cfg_window)
 	open_window(4, SELECT, 2);
 	set_cfg(data, 1, 2);
 	ck_assert_uint_eq(get(SELECT, 2), 1);
+	open_window(4, SIZE, 2);
+	set_cfg(data, 0xffff0004, 4);
+	ck_assert_uint_eq(get(SIZE, 2), 4);
 	/* with decoding off, too */
 	set_cfg(PCI_COMMAND, 0, 2);
 	open_window(4, 0x12, 2);
@@ -1176,6 +1183,8 @@ START_TEST(legacy_driver)
 	lset(0x12, 0, 1);
 	start_driver(0);
 	ck_assert(!v->legacy);
+	lset(0xe, 0, 2);
+	lset(8, 0x55, 4); /* not in the middle of its work */
 	gring_add(&ring[0], DATA, 8, true);
 	ring_bell(0);
 	fake_loop_run();

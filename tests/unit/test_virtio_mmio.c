@@ -234,6 +234,7 @@ START_TEST(requests)
 	set(INTERRUPT_ACK, 1);
 	ck_assert_uint_eq(get(INTERRUPT_STATUS), 2);
 	ck_assert(fake.irq[5]);
+	ck_assert_uint_eq(fake.irq_rises[5], 1);
 	set(INTERRUPT_ACK, 0xffffffff);
 	ck_assert(!fake.irq[5]);
 	request(1);
