@@ -364,10 +364,10 @@ START_TEST(legacy)
 	ck_assert_uint_eq(get(DEVICE_FEATURES), 0);
 	status(1);
 	status(3);
-	set(DRIVER_FEATURES_SEL, 1);
-	set(DRIVER_FEATURES, 0xffffffff);
 	set(DRIVER_FEATURES_SEL, 0);
 	set(DRIVER_FEATURES, 1u << TEST_F_A | 1u << 4);
+	set(DRIVER_FEATURES_SEL, 1);
+	set(DRIVER_FEATURES, 0xffffffff);
 	ck_assert_uint_eq(v->features, VIRTIO_F(TEST_F_A));
 	/* A driver of 1.0 in its transition tries this, and goes on. */
 	ck_assert_uint_eq(status(11), 3);
@@ -495,7 +495,7 @@ START_TEST(places)
 		if (i != 2)
 			ck_assert_uint_eq(l.irq[i], irqs[k++]);
 	refused("addr=0xd0000200", "taken by virtio-test-device");
-	refused("addr=0xd0000100", "0xd0000100");
+	refused("addr=0xd0000100", "not a multiple");
 	refused("addr=0x1000", "RAM");
 	refused("addr=0xfffffffffffffe00", "addr=");
 	refused("irq=10", "irq=10");
