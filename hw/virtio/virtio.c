@@ -31,17 +31,12 @@ struct virtqueue *virtio_queue(struct virtio_dev *v, unsigned n)
 
 /* --- queues on v->loop ------------------------------------------------------- */
 
-static void serve(struct virtio_dev *v, struct virtqueue *vq)
-{
-	if (v->running && vq->started)
-		v->type->kick(v, vq);
-}
-
 static void rung(void *ctx, uint32_t events)
 {
 	struct virtqueue *vq = ctx;
+	struct virtio_dev *v = vq->owner;
 
-	serve(vq->owner, vq);
+	v->type->kick(v, vq);
 }
 
 static void ring(struct virtqueue *vq)
@@ -67,9 +62,14 @@ static bool start_queue(struct virtio_dev *v, struct virtqueue *vq)
 	return true;
 }
 
-/* Edge-triggered, each write to the eventfd is reported once and none has to be read. */
+/*
+ * Edge-triggered, each write to the eventfd is reported once and none has to
+ * be read. Rung once for what the driver made available before; not served at once,
+ * as a vCPU is waiting.
+ */
 static void watch_queue(struct virtio_dev *v, struct virtqueue *vq)
 {
+	ring(vq);
 	if (vq->doorbell < 0 ||
 	    loop_fd_add(v->loop, &vq->watch, vq->doorbell, EPOLLIN | EPOLLET, rung, vq))
 		virtio_broken(v, "queue %u: the host has no event descriptor left for it",
@@ -89,9 +89,6 @@ static void start_on_loop(void *ctx)
 	for (unsigned i = 0; v->running && i < v->n_queues; i++)
 		if (v->vq[i]->enabled)
 			watch_queue(v, v->vq[i]);
-	/* What the driver made available before there was a bell to ring. */
-	for (unsigned i = 0; i < v->n_queues; i++)
-		serve(v, v->vq[i]);
 }
 
 static void stop_on_loop(void *ctx)
@@ -112,10 +109,8 @@ static void start_queue_on_loop(void *ctx)
 	struct virtqueue *vq = ctx;
 	struct virtio_dev *v = vq->owner;
 
-	if (!v->running || !start_queue(v, vq))
-		return;
-	watch_queue(v, vq);
-	serve(v, vq);
+	if (v->running && start_queue(v, vq))
+		watch_queue(v, vq);
 }
 
 static void stop_queue_on_loop(void *ctx)

@@ -92,16 +92,16 @@ static void acknowledge(struct virtio_mmio *p, uint32_t isr)
 
 /*
  * All queues share a register, told apart by the value written. With
- * NOTIFICATION_DATA its upper half changes, and the handler has to look.
+ * NOTIFICATION_DATA its upper half changes, and the handler is called.
  */
 static void doorbell(struct virtio_dev *v, struct virtqueue *vq, bool on)
 {
 	struct io_region *r = &v->mmio.regs;
 
-	if (!on)
-		bus_doorbell_remove(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
-	else if (!virtio_has(v, VIRTIO_F_NOTIFICATION_DATA))
+	if (on)
 		bus_doorbell(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
+	else
+		bus_doorbell_remove(r, QUEUE_NOTIFY, 4, vq->index, vq->doorbell);
 }
 
 static const struct virtio_transport_ops mmio_transport = {
@@ -250,7 +250,8 @@ static void set_driver_features(struct virtio_dev *v, uint32_t val)
 
 static void set_status(struct virtio_dev *v, uint8_t val)
 {
-	v->legacy = v->mmio.force_legacy;
+	if (!v->started)
+		v->legacy = v->mmio.force_legacy;
 	virtio_set_status(v, val);
 	if (!val)
 		reset_registers(&v->mmio);
@@ -299,7 +300,7 @@ static void set_reg(struct virtio_dev *v, unsigned reg, uint32_t val)
  */
 static bool is_reg(struct virtio_dev *v, uint64_t off, unsigned size)
 {
-	if (size == 4 && off % 4 == 0)
+	if (size == 4) /* the bus makes aligned pieces */
 		return true;
 	log_guest(&v->log, v->dev.cls->name, "access of %u bytes to the register at 0x%llx", size,
 		  (unsigned long long)off);

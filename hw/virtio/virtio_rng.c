@@ -17,7 +17,7 @@ enum {
 	/* A buffer is filled up to here; the driver learns how far. Keeps a loop's turn short. */
 	CHAIN_MOST = 65536,
 	/* Chains served before others on the loop have their turn. */
-	BATCH = 16,
+	BATCH = 4,
 };
 
 struct virtio_rng {

@@ -484,6 +484,9 @@ START_TEST(enabled_queue_is_fixed)
 {
 	add(&vtest_pci_class, "");
 	negotiate(V1);
+	set(ENABLE, 0, 2);
+	set(ENABLE, 2, 2);
+	ck_assert_uint_eq(get(ENABLE, 2), 0);
 	set_up_queue(0);
 	ck_assert_uint_eq(get(ENABLE, 2), 1);
 	set(SIZE, 4, 2);
@@ -540,6 +543,8 @@ START_TEST(first_kick)
 	ck_assert_uint_eq(fake_loop_run(), 0);
 	ck_assert_uint_eq(t->kicks, 0);
 	status(15);
+	ck_assert_uint_eq(t->kicks, 0); /* the vCPU has not waited for it */
+	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[1]), 1);
 	/* The other queue was not enabled. */
 	ck_assert_uint_eq(t->kicks, 1);
@@ -574,6 +579,8 @@ START_TEST(requests_without_any_width)
 	ck_assert_uint_eq(fake_bells.rung, 1);
 	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[0]), 1);
+	status(0);
+	ck_assert_uint_eq(fake_bells_on(), 0);
 }
 END_TEST
 
@@ -726,6 +733,8 @@ END_TEST
 
 START_TEST(config_space)
 {
+	uint8_t dirty[4] = { 1, 2, 3, 4 };
+
 	add(&vtest_pci_class, "");
 	ck_assert_uint_eq(get(CONFIG, 1), 0x40);
 	ck_assert_uint_eq(get(CONFIG + 2, 2), 0x4342);
@@ -740,6 +749,9 @@ START_TEST(config_space)
 	set(CONFIG + 20, 0xffffffff, 4);
 	ck_assert_uint_eq(get(CONFIG + 20, 4), 0xff);
 	set(CONFIG + 24, 0xffffffff, 4);
+	virtio_config_read(v, 20, dirty, 4);
+	ck_assert_uint_eq(dirty[0], 0xff);
+	ck_assert_uint_eq(dirty[1] | dirty[2] | dirty[3], 0);
 }
 END_TEST
 
@@ -910,8 +922,10 @@ START_TEST(queue_reset)
 	ring_bell(1);
 	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[1]), 1);
-	/* Twice does nothing; then it begins anew, with another size. */
+	/* What was set up meanwhile goes, too; then it begins anew, with another size. */
+	set(SIZE, 4, 2);
 	set(RESET, 1, 2);
+	ck_assert_uint_eq(get(SIZE, 2), 8);
 	set(SIZE, 4, 2);
 	set_up_queue(0);
 	ck_assert_uint_eq(ring[0].size, 4);
@@ -996,9 +1010,10 @@ static void open_window(unsigned n, uint32_t off, uint32_t len)
 START_TEST(cfg_window)
 {
 	static const uint32_t bad[][3] = {
-		{ 4, 0, 0 },      { 4, 0, 3 },          { 4, 0, 8 },      { 4, 2, 4 },
-		{ 0, 0, 4 },      { 5, 0, 4 },          { 4, 0x4000, 4 }, { 4, 0xfffffffc, 4 },
-		{ 4, 0xffff, 1 }, { 4, 0, 0xffffffff },
+		{ 4, STATUS, 0 },          { 4, STATUS, 3 },     { 4, STATUS, 8 },
+		{ 4, STATUS - 2, 4 },      { 0, STATUS, 1 },     { 5, STATUS, 1 },
+		{ 4, 0x4000 + STATUS, 1 }, { 4, 0xfffffffc, 4 }, { 4, 0xffff, 1 },
+		{ 4, STATUS, 0xffffffff },
 	};
 	unsigned data;
 
@@ -1013,6 +1028,9 @@ START_TEST(cfg_window)
 	open_window(4, SELECT, 2);
 	set_cfg(data, 1, 2);
 	ck_assert_uint_eq(get(SELECT, 2), 1);
+	open_window(4, SIZE, 2);
+	set_cfg(data, 0xffff0004, 4);
+	ck_assert_uint_eq(get(SIZE, 2), 4);
 	/* with decoding off, too */
 	set_cfg(PCI_COMMAND, 0, 2);
 	open_window(4, 0x12, 2);
@@ -1165,10 +1183,27 @@ START_TEST(legacy_driver)
 	lset(0x12, 0, 1);
 	start_driver(0);
 	ck_assert(!v->legacy);
+	lset(0xe, 0, 2);
+	lset(8, 0x55, 4); /* not in the middle of its work */
 	gring_add(&ring[0], DATA, 8, true);
 	ring_bell(0);
 	fake_loop_run();
 	ck_assert_uint_eq(gring_used(&ring[0]), 1);
+}
+END_TEST
+
+/* Which interface a driver speaks is seen by the status that it writes. */
+START_TEST(legacy_or_modern)
+{
+	add(&vtest_pci_class, "");
+	lset(0x12, 7, 1);
+	ck_assert_uint_eq(lget(0x12, 1), 7);
+	lset(0x12, 0, 1);
+	/* firmware looked, the kernel goes on without a reset */
+	lset(0x12, 3, 1);
+	status(3);
+	take_features(V1);
+	ck_assert_uint_eq(status(11), 11);
 }
 END_TEST
 
@@ -1188,6 +1223,13 @@ START_TEST(legacy_vectors)
 	virtio_config_changed(v);
 	ck_assert_uint_eq(vector_taken(0), 1);
 	ck_assert_uint_eq(intx_line(), 0);
+	/* The queue goes, and keeps its vector. */
+	lset(8, 0, 4);
+	ck_assert_uint_eq(lget(0x16, 2), 1);
+	ck_assert(v->legacy);
+	lset(0x12, 0, 1);
+	ck_assert(!v->legacy);
+	ck_assert_uint_eq(lget(0x16, 2), VIRTIO_NO_VECTOR);
 }
 END_TEST
 
@@ -1372,6 +1414,7 @@ int main(void)
 		cfg_window,
 		legacy_registers,
 		legacy_driver,
+		legacy_or_modern,
 		legacy_vectors,
 		legacy_early,
 		hostile,

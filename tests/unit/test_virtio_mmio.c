@@ -234,6 +234,7 @@ START_TEST(requests)
 	set(INTERRUPT_ACK, 1);
 	ck_assert_uint_eq(get(INTERRUPT_STATUS), 2);
 	ck_assert(fake.irq[5]);
+	ck_assert_uint_eq(fake.irq_rises[5], 1);
 	set(INTERRUPT_ACK, 0xffffffff);
 	ck_assert(!fake.irq[5]);
 	request(1);
@@ -363,10 +364,10 @@ START_TEST(legacy)
 	ck_assert_uint_eq(get(DEVICE_FEATURES), 0);
 	status(1);
 	status(3);
-	set(DRIVER_FEATURES_SEL, 1);
-	set(DRIVER_FEATURES, 0xffffffff);
 	set(DRIVER_FEATURES_SEL, 0);
 	set(DRIVER_FEATURES, 1u << TEST_F_A | 1u << 4);
+	set(DRIVER_FEATURES_SEL, 1);
+	set(DRIVER_FEATURES, 0xffffffff);
 	ck_assert_uint_eq(v->features, VIRTIO_F(TEST_F_A));
 	/* A driver of 1.0 in its transition tries this, and goes on. */
 	ck_assert_uint_eq(status(11), 3);
@@ -392,6 +393,7 @@ START_TEST(legacy)
 	set(QUEUE_SEL, 0);
 	set(QUEUE_PFN, 0);
 	ck_assert_uint_eq(t->n_held, 0);
+	ck_assert_uint_eq(v->vq[0]->size, 4);
 	t->hold = false;
 	legacy_queue(0, 4096);
 	request(0);
@@ -429,6 +431,10 @@ START_TEST(legacy_layout)
 	ck_assert_uint_eq(v->vq[0]->desc, 0x10000);
 	ck_assert_uint_eq(v->vq[0]->driver, 0x10080);
 	ck_assert_uint_eq(v->vq[0]->device, 0x100c0);
+	/* The available ring ends with used_event. */
+	set(QUEUE_ALIGN, 4);
+	set(QUEUE_PFN, 0x10);
+	ck_assert_uint_eq(v->vq[0]->device, 0x10098);
 	/* as far away as the registers can say */
 	set(QUEUE_PFN, 0);
 	set(GUEST_PAGE_SIZE, 1u << 31);
@@ -489,7 +495,7 @@ START_TEST(places)
 		if (i != 2)
 			ck_assert_uint_eq(l.irq[i], irqs[k++]);
 	refused("addr=0xd0000200", "taken by virtio-test-device");
-	refused("addr=0xd0000100", "0xd0000100");
+	refused("addr=0xd0000100", "not a multiple");
 	refused("addr=0x1000", "RAM");
 	refused("addr=0xfffffffffffffe00", "addr=");
 	refused("irq=10", "irq=10");
