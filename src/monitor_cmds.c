@@ -401,6 +401,8 @@ static const char *bus_name(enum dev_bus b)
 		return "virtio-mmio";
 	case DEV_BUS_SYSTEM:
 		return "system";
+	case DEV_BUS_VIRTIO_SERIAL:
+		return "virtio-serial";
 	}
 	return "?";
 }
@@ -474,7 +476,8 @@ static json_t *query_devices(struct mon *m, const json_t *args, struct err *e)
 
 static void print_devices(FILE *f, const struct mon *m, const json_t *r)
 {
-	static const char *const buses[] = { "system", "isa", "pci" };
+	static const char *const buses[] = { "system", "isa", "pci", "virtio-mmio",
+					     "virtio-serial" };
 	const char *key;
 	json_t *d, *v;
 	size_t i;
