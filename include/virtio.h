@@ -24,6 +24,7 @@
 #include "log.h"
 #include "loop.h"
 #include "pci.h"
+#include "props.h"
 #include "virtqueue.h"
 
 struct virtio_dev;
