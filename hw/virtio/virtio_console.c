@@ -26,13 +26,14 @@
 #include "iov.h"
 #include "machine.h"
 #include "props.h"
+#include "queue_work.h"
 #include "wire/virtio_console.h"
 
 enum {
 	MAX_PORTS = 31, /* what VIRTIO_MAX_QUEUES has room for */
 	QUEUE_SIZE = 128,
 	NAME_MAX_LEN = 255,
-	/* Work of one callback; the rest waits for the loop's next round. */
+	/* Work of one callback; the rest waits until others on the loop have had their turn. */
 	TX_SLICE = 1 << 20, /* bytes */
 	TX_CHAIN_COST = 256, /* of each chain, in bytes */
 	CONTROL_SLICE = 256, /* messages */
@@ -50,6 +51,8 @@ enum due {
 	DUE_ALL = 127,
 };
 
+#define NR_AUTO UINT32_MAX
+
 struct port;
 
 /* A place for a port. Kept apart from the port, which may go before the driver heard of it. */
@@ -64,14 +67,13 @@ struct virtio_serial {
 	struct virtio_dev v; /* first member */
 	uint32_t max_ports;
 	struct slot slot[MAX_PORTS];
-	struct loop_timer again; /* work was left over */
 	struct iovec control_iov[QUEUE_SIZE];
 };
 
 struct port {
 	struct dev dev; /* first member */
 	char *chardev_id, *name, *bus;
-	int nr_choice; /* index into nr_names */
+	uint32_t nr_choice; /* NR_AUTO: the first that is free */
 	uint16_t cols, rows; /* 0: unknown */
 	struct virtio_serial *serial;
 	unsigned nr;
@@ -110,34 +112,6 @@ static struct virtqueue *tx_queue(const struct port *p)
 	return p->serial->v.vq[p->nr ? 2 * p->nr + 3 : VIRTIO_CONSOLE_TX0];
 }
 
-static bool runs(const struct virtio_serial *s, const struct virtqueue *vq)
-{
-	return s->v.running && vq->started && !vq->broken;
-}
-
-/*
- * The next chain, else asks to be told of it. False: none now, or the queue
- * has ended.
- */
-static bool take(struct virtio_serial *s, struct virtqueue *vq, struct vq_chain *chain)
-{
-	int rc;
-
-	vq_disable_notify(vq);
-	do
-		rc = vq_pop(vq, chain);
-	while (rc == 0 && vq_enable_notify(vq));
-	if (rc < 0)
-		virtio_broken(&s->v, "queue %u: %s", vq->index, vq->broken);
-	return rc > 0;
-}
-
-/* The rest after the loop has looked at everything else. */
-static void go_on_later(struct virtio_serial *s)
-{
-	loop_timer_set(&s->again, loop_now_ns());
-}
-
 /* --- from the guest to the host ------------------------------------------------- */
 
 /* Writes what is left of the chain in hand; false when the chardev or *slice is full. */
@@ -160,7 +134,7 @@ static bool send_chain(struct port *p, size_t *slice)
 		*slice -= n;
 		if (n < len) {
 			if (!*slice)
-				go_on_later(p->serial);
+				virtio_requeue(tx_queue(p));
 			return false;
 		}
 		skip = 0;
@@ -180,9 +154,9 @@ static void port_transmit(struct port *p)
 	struct virtqueue *vq = tx_queue(p);
 	size_t slice = TX_SLICE;
 
-	while (runs(p->serial, vq)) {
+	while (queue_runs(&p->serial->v, vq)) {
 		if (!p->tx_held) {
-			if (!take(p->serial, vq, &p->tx))
+			if (!queue_take(&p->serial->v, vq, &p->tx))
 				break;
 			p->tx_held = true;
 			p->tx_done = 0;
@@ -191,13 +165,12 @@ static void port_transmit(struct port *p)
 			break;
 		tx_finish(p);
 		if (slice < TX_CHAIN_COST) {
-			go_on_later(p->serial);
+			virtio_requeue(vq);
 			break;
 		}
 		slice -= TX_CHAIN_COST;
 	}
-	if (runs(p->serial, vq))
-		vq_flush(vq);
+	queue_flush(&p->serial->v, vq);
 }
 
 /* A queue without a port swallows what is written to it: a driver may wait for its buffers. */
@@ -206,14 +179,13 @@ static void swallow(struct virtio_serial *s, struct virtqueue *vq)
 	struct vq_chain chain = { .iov = s->control_iov, .max = QUEUE_SIZE };
 
 	for (unsigned i = 0; i < CONTROL_SLICE; i++) {
-		if (!runs(s, vq) || !take(s, vq, &chain))
+		if (!queue_take(&s->v, vq, &chain))
 			break;
 		vq_push(vq, &chain, 0);
 		if (i == CONTROL_SLICE - 1)
-			go_on_later(s);
+			virtio_requeue(vq);
 	}
-	if (runs(s, vq))
-		vq_flush(vq);
+	queue_flush(&s->v, vq);
 }
 
 /* --- from the host to the guest ------------------------------------------------- */
@@ -232,10 +204,10 @@ static size_t port_can_read(void *ctx)
 	struct port *p = ctx;
 	struct virtqueue *vq = rx_queue(p);
 
-	if (!runs(p->serial, vq) || !guest_listens(p))
+	if (!queue_runs(&p->serial->v, vq) || !guest_listens(p))
 		return 0;
 	if (!p->rx_held) {
-		if (!take(p->serial, vq, &p->rx))
+		if (!queue_take(&p->serial->v, vq, &p->rx))
 			return 0;
 		if (!p->rx.in_len) {
 			virtio_broken(&p->serial->v, "queue %u: a receive buffer without room",
@@ -337,7 +309,7 @@ static bool send_slot(struct virtio_serial *s, unsigned nr)
 		unsigned due = slot->due & -slot->due;
 		size_t len = make_message(slot, nr, due, &msg);
 
-		if (!runs(s, vq) || !take(s, vq, &chain))
+		if (!queue_take(&s->v, vq, &chain))
 			return false;
 		if (chain.in_len < sizeof(msg.control)) {
 			virtio_broken(&s->v, "control buffer of %u bytes", chain.in_len);
@@ -362,8 +334,7 @@ static void send_control(struct virtio_serial *s)
 	for (unsigned i = 0; i < s->max_ports; i++)
 		if (!send_slot(s, i))
 			break;
-	if (runs(s, vq))
-		vq_flush(vq);
+	queue_flush(&s->v, vq);
 }
 
 /* The driver hears of each closing that it heard the opening of. */
@@ -407,7 +378,7 @@ static void port_ready(struct port *p, bool ok)
 
 	p->ready = ok;
 	if (!ok) {
-		log_guest(&p->serial->v.log, p->serial->v.type->name,
+		log_guest(&p->serial->v.loop_log, p->serial->v.type->name,
 			  "the driver cannot use port %u", p->nr);
 		return;
 	}
@@ -436,13 +407,14 @@ static void control_message(struct virtio_serial *s, const struct virtio_console
 	if (event == VIRTIO_CONSOLE_DEVICE_READY && value)
 		device_ready(s);
 	else if (event == VIRTIO_CONSOLE_DEVICE_READY)
-		log_guest(&s->v.log, s->v.type->name, "the driver failed to start");
+		log_guest(&s->v.loop_log, s->v.type->name, "the driver failed to start");
 	else if (event == VIRTIO_CONSOLE_PORT_READY && p)
 		port_ready(p, value);
 	else if (event == VIRTIO_CONSOLE_PORT_OPEN && p)
 		port_open(p, value);
 	else
-		log_guest(&s->v.log, s->v.type->name, "control message %u for port %u", event, id);
+		log_guest(&s->v.loop_log, s->v.type->name, "control message %u for port %u", event,
+			  id);
 }
 
 static void take_control(struct virtio_serial *s)
@@ -452,22 +424,21 @@ static void take_control(struct virtio_serial *s)
 	struct virtio_console_control msg;
 	unsigned n = 0;
 
-	while (runs(s, vq)) {
+	while (queue_runs(&s->v, vq)) {
 		if (n++ == CONTROL_SLICE) {
-			go_on_later(s);
+			virtio_requeue(vq);
 			break;
 		}
-		if (!take(s, vq, &chain))
+		if (!queue_take(&s->v, vq, &chain))
 			break;
 		if (iov_to_buf(chain.iov, chain.n_out, 0, &msg, sizeof(msg)) == sizeof(msg))
 			control_message(s, &msg);
 		else
-			log_guest(&s->v.log, s->v.type->name, "control message of %u bytes",
+			log_guest(&s->v.loop_log, s->v.type->name, "control message of %u bytes",
 				  chain.out_len);
 		vq_push(vq, &chain, 0);
 	}
-	if (runs(s, vq))
-		vq_flush(vq);
+	queue_flush(&s->v, vq);
 	send_control(s);
 }
 
@@ -489,15 +460,6 @@ static void serial_kick(struct virtio_dev *v, struct virtqueue *vq)
 		port_transmit(p);
 	else if (vq->index % 2)
 		swallow(s, vq);
-}
-
-static void serial_again(void *ctx)
-{
-	struct virtio_serial *s = ctx;
-
-	for (unsigned i = 0; i < s->v.n_queues; i++)
-		if (runs(s, s->v.vq[i]))
-			serial_kick(&s->v, s->v.vq[i]);
 }
 
 /*
@@ -529,8 +491,6 @@ static void serial_stop(struct virtio_dev *v, struct virtqueue *vq)
 			slot->port->ready = slot->port->guest_open = false;
 		*slot = (struct slot){ .port = slot->port };
 	}
-	if (!vq)
-		loop_timer_cancel(&s->again);
 }
 
 /* --- configuration space, vCPU threads -------------------------------------------- */
@@ -565,7 +525,6 @@ static int serial_init(struct virtio_dev *v, struct err *e)
 	struct virtio_serial *s = (struct virtio_serial *)v;
 	unsigned queues = s->max_ports > 1 ? 2 * (s->max_ports + 1) : 2;
 
-	loop_timer_init(&s->again, v->dev.m->loop, serial_again, s);
 	v->config_size = sizeof(struct virtio_console_config);
 	v->host_features = VIRTIO_F(VIRTIO_CONSOLE_F_EMERG_WRITE);
 	if (s->max_ports > 1)
@@ -576,18 +535,12 @@ static int serial_init(struct virtio_dev *v, struct err *e)
 	return 0;
 }
 
-static void serial_fini(struct virtio_dev *v)
-{
-	loop_timer_cancel(&((struct virtio_serial *)v)->again);
-}
-
 static const struct virtio_type serial_type = {
 	.name = "virtio-serial",
 	.id = 3,
 	.legacy_pci_id = 0x1003,
 	.pci_class = 0x078000, /* another communication device */
 	.init = serial_init,
-	.fini = serial_fini,
 	.config_read = serial_config_read,
 	.config_write = serial_config_write,
 	.kick = serial_kick,
@@ -604,12 +557,6 @@ VIRTIO_DEVICE(virtio_serial, virtio_serial, "virtio-serial", "virtio ports and c
 	      serial_type, serial_props);
 
 /* --- making a port ----------------------------------------------------------------------- */
-
-static const char *const nr_names[] = {
-	"auto", "0",  "1",  "2",  "3",	"4",  "5",  "6",  "7",	"8",  "9",
-	"10",	"11", "12", "13", "14", "15", "16", "17", "18", "19", "20",
-	"21",	"22", "23", "24", "25", "26", "27", "28", "29", "30", NULL,
-};
 
 /* As bus= names it: its id, or "ID.0" as people know it. */
 static bool has_bus_name(const struct dev *d, const char *name)
@@ -628,8 +575,8 @@ static int place(const struct virtio_serial *s, const struct port *p)
 {
 	unsigned first = is_console(p) ? 0 : 1, end = s->max_ports;
 
-	if (p->nr_choice) {
-		unsigned nr = (unsigned)p->nr_choice - 1;
+	if (p->nr_choice != NR_AUTO) {
+		unsigned nr = p->nr_choice;
 
 		return nr >= first && nr < end && !s->slot[nr].port ? (int)nr : -1;
 	}
@@ -643,20 +590,20 @@ static int place(const struct virtio_serial *s, const struct port *p)
 static int no_place(const struct virtio_serial *s, const struct port *p, struct err *e)
 {
 	const char *where = s->v.dev.id ? s->v.dev.id : s->v.dev.cls->name;
-	unsigned nr = (unsigned)p->nr_choice - 1;
+	unsigned nr = p->nr_choice;
 
-	if (p->nr_choice && nr == 0 && !is_console(p)) {
+	if (nr == 0 && !is_console(p)) {
 		err_set(e, ERR_USAGE, EINVAL, "nr=0: port 0 is for a virtconsole");
 		err_hint(e, "leave nr= out, or give a number from 1 to %u", s->max_ports - 1);
 		return -EINVAL;
 	}
-	if (p->nr_choice && nr >= s->max_ports) {
+	if (nr != NR_AUTO && nr >= s->max_ports) {
 		err_set(e, ERR_USAGE, EINVAL, "nr=%u: %s has ports 0 to %u", nr, where,
 			s->max_ports - 1);
 		err_hint(e, "max_ports= of the virtio-serial device says how many it has");
 		return -EINVAL;
 	}
-	if (p->nr_choice) {
+	if (nr != NR_AUTO) {
 		err_set(e, ERR_USAGE, EBUSY, "nr=%u: another port of %s has this number", nr,
 			where);
 		err_hint(e, "leave nr= out to take the next free number");
@@ -768,7 +715,8 @@ static void port_fini(struct dev *d)
 	     "where the bytes go to and come from"),                                               \
 		PROP(struct port, name, PROP_STR, "name", NULL,                                    \
 		     "what the guest calls it (/dev/virtio-ports/NAME)"),                          \
-		PROP_CHOICE(struct port, nr_choice, "nr", "auto", nr_names, "port number"),        \
+		PROP(struct port, nr_choice, PROP_U32, "nr", "4294967295",                         \
+		     "port number (4294967295: the first that is free)"),                          \
 		PROP(struct port, bus, PROP_STR, "bus", NULL,                                      \
 		     "id of its virtio-serial device; else the first with room")
 
