@@ -95,6 +95,11 @@ static bool is_console(const struct port *p)
 	return p->dev.cls == &virtconsole_class;
 }
 
+static const char *who(const struct virtio_serial *s)
+{
+	return s->v.dev.id ? s->v.dev.id : s->v.dev.cls->name;
+}
+
 static bool multiport(const struct virtio_serial *s)
 {
 	return virtio_has(&s->v, VIRTIO_CONSOLE_F_MULTIPORT);
@@ -378,8 +383,8 @@ static void port_ready(struct port *p, bool ok)
 
 	p->ready = ok;
 	if (!ok) {
-		log_guest(&p->serial->v.loop_log, p->serial->v.type->name,
-			  "the driver cannot use port %u", p->nr);
+		log_guest(&p->serial->v.loop_log, who(p->serial), "the driver cannot use port %u",
+			  p->nr);
 		return;
 	}
 	if (is_console(p))
@@ -407,14 +412,13 @@ static void control_message(struct virtio_serial *s, const struct virtio_console
 	if (event == VIRTIO_CONSOLE_DEVICE_READY && value)
 		device_ready(s);
 	else if (event == VIRTIO_CONSOLE_DEVICE_READY)
-		log_guest(&s->v.loop_log, s->v.type->name, "the driver failed to start");
+		log_guest(&s->v.loop_log, who(s), "the driver failed to start");
 	else if (event == VIRTIO_CONSOLE_PORT_READY && p)
 		port_ready(p, value);
 	else if (event == VIRTIO_CONSOLE_PORT_OPEN && p)
 		port_open(p, value);
 	else
-		log_guest(&s->v.loop_log, s->v.type->name, "control message %u for port %u", event,
-			  id);
+		log_guest(&s->v.loop_log, who(s), "control message %u for port %u", event, id);
 }
 
 static void take_control(struct virtio_serial *s)
@@ -434,7 +438,7 @@ static void take_control(struct virtio_serial *s)
 		if (iov_to_buf(chain.iov, chain.n_out, 0, &msg, sizeof(msg)) == sizeof(msg))
 			control_message(s, &msg);
 		else
-			log_guest(&s->v.loop_log, s->v.type->name, "control message of %u bytes",
+			log_guest(&s->v.loop_log, who(s), "control message of %u bytes",
 				  chain.out_len);
 		vq_push(vq, &chain, 0);
 	}
@@ -589,7 +593,7 @@ static int place(const struct virtio_serial *s, const struct port *p)
 /* Why p cannot be on s, the only one or the last one looked at. */
 static int no_place(const struct virtio_serial *s, const struct port *p, struct err *e)
 {
-	const char *where = s->v.dev.id ? s->v.dev.id : s->v.dev.cls->name;
+	const char *where = who(s);
 	unsigned nr = p->nr_choice;
 
 	if (nr == 0 && !is_console(p)) {
@@ -708,6 +712,7 @@ static void port_fini(struct dev *d)
 	slot->port = NULL;
 	slot->due = slot->added ? DUE_REMOVE : 0;
 	send_control(p->serial);
+	p->serial = NULL;
 }
 
 #define PORT_PROPS                                                                                 \
