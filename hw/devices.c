@@ -18,6 +18,8 @@
 	X(i8042) \
 	X(port92) \
 	X(acpi_pm) \
+	X(virtio_rng_pci) \
+	X(virtio_rng_mmio) \
 	X(i440fx) \
 	X(piix3) \
 	X(pci_testdev) \

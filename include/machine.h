@@ -84,7 +84,7 @@ static inline int machine_msi_send(struct machine *m, const struct msi_msg *msg)
 	return m->ops->msi_send(m, msg);
 }
 /*
- * Lets q->fd (an eventfd of the caller's) raise msg, or with msg NULL holds
+ * Lets q->fd (a non-blocking eventfd of the caller's) raise msg, or with msg NULL holds
  * it back. Begin with { .fd = fd, .gsi = -1 }.
  */
 static inline int machine_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_msg *msg)

@@ -210,6 +210,12 @@ void pci_config_write(struct machine *m, unsigned devfn, unsigned off, uint32_t 
 /* The function's device, as messages name it: "virtio-blk-pci (id d0)". */
 void pci_fn_name(const struct pci_fn *fn, char *buf, size_t size);
 
+/*
+ * The GSIs that pci_assign_resources routes interrupts to: for each pin (0:
+ * INTA#) of each slot that a function uses. Returns how many, at most max.
+ */
+struct acpi_pci_irq;
+unsigned pci_irq_routes(struct machine *m, struct acpi_pci_irq *out, unsigned max);
 /* The window above 4 GiB for this machine's RAM and address width; *size 0: there is none. */
 void pci_mem64_window(const struct machine *m, uint64_t *base, uint64_t *size);
 

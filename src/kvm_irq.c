@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #include "err.h"
@@ -208,12 +209,20 @@ static int irqfd_listen(struct vm *vm, struct irqfd *q, bool on)
 		.gsi = (uint32_t)q->gsi,
 		.flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
 	};
+	eventfd_t count;
 
 	if (q->on == on)
 		return 0;
 	if (ioctl(vm->fd, KVM_IRQFD, &arg) < 0)
 		return -errno;
 	q->on = on;
+	/*
+	 * KVM raises what waits in the eventfd when it begins to listen, but leaves
+	 * it there, where it would still look pending. What is written from now on, KVM
+	 * takes out at once: so nothing is lost here.
+	 */
+	if (on)
+		eventfd_read(q->fd, &count);
 	return 0;
 }
 

@@ -287,17 +287,20 @@ static void reset_vcpu(struct vcpu *v, void *ctx)
 /* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
 static int load_and_reset(struct vm *vm, bool first, struct err *e)
 {
-	const struct acpi_config acpi = {
+	struct acpi_config acpi = {
 		.n_cpus = vm->n_cpus,
 		.serial_mask = vm->m.serial_mask,
 		.i8042 = true,
 		.rtc = true,
 		.pvpanic = vm->m.pvpanic,
+		.pci = vm->m.pci != NULL,
 	};
 	struct boot_entry entry = { 0 };
 	int rc;
 
 	pci_assign_resources(&vm->m);
+	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
+	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
 	rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
 	rc = rc ? rc : load_kernel(vm, first, &entry, e);
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {

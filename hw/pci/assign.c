@@ -4,12 +4,13 @@
  * are loaded without firmware: see pci_assign_resources in include/pci.h.
  * Main thread, no vCPU running; again at each reset.
  */
+#include "acpi.h"
 #include "gmem.h"
 #include "log.h"
 #include "machine.h"
 #include "pci_int.h"
 
-/* ISA interrupts of PIRQA..D; \_SB.PCI0._PRT in firmware/dsdt.asl says the same. */
+/* ISA interrupts of PIRQA..D. */
 static const uint8_t pirq_irq[PCI_PIRQS] = { 10, 10, 11, 11 };
 
 /* Addresses given away from the bottom up: [next, end) is free. */
@@ -119,4 +120,27 @@ void pci_assign_resources(struct machine *m)
 		pci_config_write(m, m->pci->router->devfn, PIIX3_ROUTE + n, pirq_irq[n], 1);
 	}
 	machine_set_elcr(m, level);
+}
+
+unsigned pci_irq_routes(struct machine *m, struct acpi_pci_irq *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; m->pci && i < PCI_SLOTS * 4 && n < max; i++) {
+		unsigned slot = i / 4, pin = i % 4;
+		bool used = false;
+
+		for (unsigned func = 0; func < 8; func++) {
+			const struct pci_fn *fn = m->pci->fn[PCI_DEVFN(slot, func)];
+
+			used |= fn && fn->cfg[PCI_INTERRUPT_PIN] == pin + 1;
+		}
+		if (used)
+			out[n++] = (struct acpi_pci_irq){
+				.slot = (uint8_t)slot,
+				.pin = (uint8_t)pin,
+				.gsi = pirq_irq[pci_pirq(PCI_DEVFN(slot, 0), pin + 1)],
+			};
+	}
+	return n;
 }

@@ -343,7 +343,8 @@ void virtio_set_driver_features(struct virtio_dev *v, uint32_t select, uint32_t 
 
 uint32_t virtio_legacy_features(const struct virtio_dev *v)
 {
-	return (uint32_t)(v->host_features | VIRTIO_F(VIRTIO_F_ANY_LAYOUT));
+	return (uint32_t)(v->host_features | VIRTIO_F(VIRTIO_F_ANY_LAYOUT) |
+			  VIRTIO_F(VIRTIO_F_NOTIFY_ON_EMPTY));
 }
 
 void virtio_set_legacy_features(struct virtio_dev *v, uint32_t val)
