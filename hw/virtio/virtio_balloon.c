@@ -98,7 +98,10 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Drivers name pages in any order: sorted, neighbours go in one system call. */
+/*
+ * Drivers name pages in any order: sorted, neighbours go in one system call.
+ * Neighbours on the host alone do not: low and high RAM are.
+ */
 static void discard_pages(struct balloon *b, uint32_t *pfn, size_t n)
 {
 	const struct gmem *mem = &b->v.dev.m->mem;
@@ -107,16 +110,14 @@ static void discard_pages(struct balloon *b, uint32_t *pfn, size_t n)
 
 	qsort(pfn, n, sizeof(*pfn), by_number);
 	for (size_t i = 0; i < n; i++) {
-		uint64_t gpa = (uint64_t)pfn[i] << VIRTIO_BALLOON_PFN_SHIFT;
-		uint8_t *page = gmem_ptr(mem, gpa, PAGE);
+		uint8_t *page;
 
 		if (i && pfn[i] == pfn[i - 1])
 			continue;
-		if (!page) {
+		page = gmem_ptr(mem, (uint64_t)pfn[i] << VIRTIO_BALLOON_PFN_SHIFT, PAGE);
+		if (!page)
 			log_guest(&b->v.loop_log, who(b), "page 0x%x is not RAM", pfn[i]);
-			continue;
-		}
-		if (run && page == run + len) {
+		if (run && page == run + len && pfn[i] == pfn[i - 1] + 1) {
 			len += PAGE;
 			continue;
 		}
