@@ -14,6 +14,7 @@
 #include "gmem.h"
 #include "irq.h"
 
+struct balloon_ops;
 struct blk_set;
 struct chardev_set;
 struct dev;
@@ -65,6 +66,10 @@ struct machine {
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
 	void (*power_button)(void *ctx);
 	void *power_button_ctx;
+	const struct balloon_ops *balloon; /* set by a balloon device; NULL: there is none */
+	struct dev *balloon_dev;
+	/* The guest has more or less memory than before (main loop); may be NULL. */
+	void (*balloon_changed)(struct machine *m);
 };
 
 /* Any thread, also with a device lock held: it is carried out later, on the main loop. */

@@ -31,7 +31,8 @@ enum run_state {
 	RUN_INTERNAL_ERROR, /* died with a report, -no-shutdown keeps it */
 };
 
-/* Events for the monitor ("STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "POWERDOWN"). */
+/* Events for the monitor ("STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "POWERDOWN"
+ * ...). */
 struct vm_listener {
 	void (*event)(void *ctx, const char *name);
 	void *ctx;

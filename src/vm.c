@@ -267,6 +267,11 @@ static void request(struct machine *m, enum machine_request what, int code)
 	loop_post(m->loop, carry_out, rq);
 }
 
+static void balloon_changed(struct machine *m)
+{
+	tell(vm_of(m), "BALLOON_CHANGE");
+}
+
 static const struct machine_ops machine_ops = {
 	.request = request,
 	.msi_send = kvm_msi_send,
@@ -542,6 +547,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	pthread_cond_init(&vm->go_cond, NULL);
 	vm->m.ops = &machine_ops;
 	vm->m.loop = loop;
+	vm->m.balloon_changed = balloon_changed;
 	vm->m.chardevs = chardevs;
 	vm->m.n_cpus = cfg->n_cpus;
 	vm->m.rtc = cfg->rtc;
