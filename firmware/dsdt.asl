@@ -110,4 +110,32 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 			})
 		}
 	}
+
+	/* Its _PRT is made by hw/acpi/tables.c, for the slots in use. */
+	Scope (\_SB)
+	{
+		Device (PCI0)
+		{
+			Name (_HID, EisaId ("PNP0A03"))
+			Name (_UID, 0)
+			Name (_CRS, ResourceTemplate ()
+			{
+				WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
+					0, 0x00, 0xff, 0, 0x100)
+				IO (Decode16, 0xcf8, 0xcf8, 1, 8)
+				WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+					0, 0x0000, 0x0cf7, 0, 0x0cf8)
+				WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+					0, 0x0d00, 0xffff, 0, 0xf300)
+				DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
+					ReadWrite, 0, 0x000a0000, 0x000bffff, 0, 0x00020000)
+				/* PCI_MEM_BASE to PCI_MEM_END of include/pci.h */
+				DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
+					ReadWrite, 0, 0xc0000000, 0xfebfffff, 0, 0x3ec00000)
+				/* Depends on the machine: filled in by hw/acpi/tables.c */
+				QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable,
+					ReadWrite, 0, 0x8000000000, 0x8fffffffff, 0, 0x1000000000)
+			})
+		}
+	}
 }

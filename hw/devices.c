@@ -17,7 +17,10 @@
 	X(mc146818rtc) \
 	X(i8042) \
 	X(port92) \
-	X(acpi_pm)
+	X(acpi_pm) \
+	X(i440fx) \
+	X(piix3) \
+	X(pci_testdev)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct dev_class name##_class;

@@ -18,7 +18,7 @@
 #define MAX_SERIAL 4
 
 static const char *const on_board[] = {
-	"mc146818rtc", "i8042", "port92", "acpi-pm", "isa-post",
+	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "isa-post",
 };
 
 /* Makes the backend named by a legacy option and a device in front of it. */

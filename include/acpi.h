@@ -24,12 +24,25 @@ struct gmem;
 #define IOAPIC_ADDR 0xfec00000u
 #define LAPIC_ADDR 0xfee00000u
 
+/* Which interrupt a pin of a PCI slot is wired to; level-triggered. */
+struct acpi_pci_irq {
+	uint8_t slot;
+	uint8_t pin; /* 0: INTA# */
+	uint8_t gsi;
+};
+
+#define ACPI_PCI_IRQS 128 /* 32 slots of 4 pins */
+
 struct acpi_config {
 	unsigned n_cpus;
 	unsigned serial_mask; /* bit n: COM(n+1) exists */
 	bool i8042, rtc;
 	bool vga; /* a VGA, whose registers and memory a system may probe */
 	bool pvpanic; /* at its usual port, 0x505 */
+	bool pci;
+	uint64_t pci_mem64_base, pci_mem64_size; /* the window above 4 GiB; 0, 0: none */
+	unsigned n_pci_irqs;
+	struct acpi_pci_irq pci_irq[ACPI_PCI_IRQS]; /* pins in use */
 };
 
 /*

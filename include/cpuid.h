@@ -31,4 +31,7 @@ void cpuid_set_topology(struct kvm_cpuid2 *c, unsigned cpu, unsigned n_cpus);
 /* The entry of leaf and subleaf, or NULL. */
 struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *c, unsigned leaf, unsigned subleaf);
 
+/* Width of a guest-physical address (leaf 0x80000008). */
+unsigned cpuid_phys_bits(struct kvm_cpuid2 *c);
+
 #endif

@@ -25,7 +25,7 @@ struct msi_msg {
 };
 
 /*
- * An eventfd that raises a message: the kernel hears of a write to fd without
+ * An eventfd (non-blocking) that raises a message: the kernel hears of a write to fd without
  * another system call. While `on` is false (masked) writes stay in the
  * eventfd, and are raised when it is turned on again. Set by machine_irqfd_set.
  */

@@ -37,6 +37,7 @@ struct machine_ops {
 	int (*msi_send)(struct machine *m, const struct msi_msg *msg);
 	int (*irqfd_set)(struct machine *m, struct irqfd *q, const struct msi_msg *msg);
 	void (*irqfd_free)(struct machine *m, struct irqfd *q);
+	void (*set_elcr)(struct machine *m, uint16_t level_mask);
 };
 
 struct rtc_base {
@@ -50,6 +51,7 @@ struct machine {
 	struct gmem mem;
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
+	unsigned phys_bits; /* width of a guest-physical address */
 	unsigned serial_mask; /* bit n: COM(n+1) exists; set by isa-serial, read by the ACPI tables
 			       */
 	bool pvpanic; /* at port 0x505; set by pvpanic, read by the ACPI tables */
@@ -77,7 +79,7 @@ static inline int machine_msi_send(struct machine *m, const struct msi_msg *msg)
 	return m->ops->msi_send(m, msg);
 }
 /*
- * Lets q->fd (an eventfd of the caller's) raise msg, or with msg NULL holds
+ * Lets q->fd (a non-blocking eventfd of the caller's) raise msg, or with msg NULL holds
  * it back. Begin with { .fd = fd, .gsi = -1 }.
  */
 static inline int machine_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_msg *msg)
@@ -88,6 +90,12 @@ static inline int machine_irqfd_set(struct machine *m, struct irqfd *q, const st
 static inline void machine_irqfd_free(struct machine *m, struct irqfd *q)
 {
 	m->ops->irqfd_free(m, q);
+}
+
+/* Which ISA interrupts the PICs take as level-triggered (ELCR). Main thread, no vCPU running. */
+static inline void machine_set_elcr(struct machine *m, uint16_t level_mask)
+{
+	m->ops->set_elcr(m, level_mask);
 }
 
 /* Makes a device: defaults, then o's keys (o may be NULL), then init. *out may be NULL. */

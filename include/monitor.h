@@ -102,5 +102,7 @@ json_t *mon_port_out(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_memsave(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_pmemsave(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_gva2gpa(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_query_pci(struct mon *m, const json_t *args, struct err *e); /* monitor_pci.c */
+void mon_print_pci(FILE *f, const struct mon *m, const json_t *result);
 
 #endif

@@ -10,9 +10,11 @@
  * fini accepts what was never plugged. Its reset calls pci_fn_reset.
  *
  * Locking: the bridge's config lock (inside pci.c) guards configuration spaces
- * and the bus's slots; hooks of struct pci_fn_ops are called with it held, on
- * the vCPU thread that wrote. It comes after a device's lock and before the
- * bus's. The interrupt functions may be called by any thread with any lock held.
+ * and the bus's slots. It comes after a device's lock and before the bus's. Of
+ * the hooks of struct pci_fn_ops, bar_mapped is called with it held; cfg_read
+ * and cfg_written are called without it, on the vCPU thread that reads or wrote, so
+ * that they may take the device's lock. The interrupt functions may be called
+ * by any thread with any lock held.
  */
 #ifndef POSADA_PCI_H
 #define POSADA_PCI_H
@@ -38,6 +40,8 @@ enum pci_reg {
 	PCI_STATUS = 0x06,
 	PCI_REVISION = 0x08,
 	PCI_CLASS_PROG = 0x09, /* three bytes: interface, subclass, class */
+	PCI_CACHE_LINE = 0x0c,
+	PCI_LATENCY = 0x0d,
 	PCI_HEADER_TYPE = 0x0e,
 	PCI_BAR0 = 0x10,
 	PCI_SUBSYSTEM_VENDOR = 0x2c,
@@ -55,6 +59,13 @@ enum pci_command {
 	PCI_COMMAND_INTX_OFF = 0x0400,
 };
 
+enum { PCI_HEADER_MULTI = 0x80 };
+
+enum pci_status {
+	PCI_STATUS_INTX = 0x0008,
+	PCI_STATUS_CAPS = 0x0010,
+};
+
 enum { PCI_CAP_MSI = 0x05, PCI_CAP_VENDOR = 0x09, PCI_CAP_MSIX = 0x11 };
 
 enum pci_bar_flags {
@@ -68,10 +79,11 @@ enum { PCI_BARS = 6, PCI_ROM_BAR = 6, PCI_BAR_REGIONS = 8, PCI_SLOTS = 32 };
 
 struct pci_fn_ops {
 	/* Device-specific configuration registers; may be NULL. off is absolute. The core has
-	 * stored the masked bytes when cfg_written is called. */
+	 * stored the masked bytes when cfg_written is called; it reads cfg after cfg_read. */
 	void (*cfg_read)(struct pci_fn *fn, unsigned off, unsigned size);
 	void (*cfg_written)(struct pci_fn *fn, unsigned off, unsigned size);
-	/* A BAR has been mapped at base, or is about to be unmapped; for doorbells. */
+	/* A BAR has been mapped at base, or is about to be unmapped; for doorbells. Config lock
+	 * held: no loop_call, no device lock. */
 	void (*bar_mapped)(struct pci_fn *fn, unsigned bar, bool mapped);
 };
 
@@ -123,22 +135,32 @@ struct pci_fn {
 	struct pci_vector *vector;
 	struct io_region msix_table, msix_pba;
 	uint8_t *msix; /* the table's bytes */
+	struct pci_vector msi; /* its one message */
+	bool intx_out; /* what the interrupt router hears; under its lock */
+	struct io_region rom;
+	uint8_t *rom_data;
+	size_t rom_len;
 };
 
 #define PCI_FN_PROPS(st, field)                                                                    \
 	PROP(st, field.addr, PROP_STR, "addr", NULL, "PCI address SLOT[.FUNCTION], hex"),          \
 		PROP(st, field.bus_name, PROP_STR, "bus", NULL, "PCI bus; there is pci.0"),        \
 		PROP(st, field.multifunction, PROP_BOOL, "multifunction", "off",                   \
-		     "the slot has more functions than this one")
+		     "the slot has more functions than this one"),                                 \
+		PROP(st, field.romfile, PROP_STR, "romfile", NULL, "expansion ROM, a file")
 
 /* Fills the header; e names a bad addr=, bus= ... */
 int pci_fn_init(struct pci_fn *fn, struct dev *d, const struct pci_ident *id,
 		const struct pci_fn_ops *ops, void *ctx, struct err *e);
 /* Makes it visible to the guest. -EBUSY when the slot is taken, -ENODEV without a PCI bus. */
 int pci_fn_plug(struct pci_fn *fn, struct err *e);
-/* Takes it off the bus and frees what pci_* made; idempotent. Main loop. */
+/*
+ * Takes it off the bus, waits until no vCPU is in its handlers, and frees what
+ * pci_* made; idempotent. Main loop; while a vCPU may be waiting for the main
+ * loop in a handler (loop_call), pause the guest first.
+ */
 void pci_fn_unplug(struct pci_fn *fn);
-/* To power-on state: BARs unmapped, command 0, vectors masked. */
+/* To power-on state: writable bits 0, BARs unmapped, vectors masked, INTx low. */
 void pci_fn_reset(struct pci_fn *fn);
 
 /* BAR n of size (a power of two; at least 16 bytes of memory, 4 of I/O). */
@@ -165,7 +187,7 @@ void pci_set16(struct pci_fn *fn, unsigned off, uint16_t val);
 void pci_set32(struct pci_fn *fn, unsigned off, uint32_t val);
 
 /* --- interrupts, any thread --- */
-/* INTx; the line stays low while the command register disables it. */
+/* INTx; the line stays low while the command register, MSI or MSI-X disables it. */
 void pci_set_intx(struct pci_fn *fn, bool level);
 bool pci_msix_enabled(const struct pci_fn *fn);
 bool pci_msi_enabled(const struct pci_fn *fn);
@@ -182,12 +204,27 @@ void pci_each(struct machine *m, void (*fn)(void *ctx, struct pci_fn *f), void *
  */
 void pci_assign_resources(struct machine *m);
 
+/* A configuration cycle, as a guest's; size 1, 2 or 4, within a dword. Any thread, no lock held. */
+uint32_t pci_config_read(struct machine *m, unsigned devfn, unsigned off, unsigned size);
+void pci_config_write(struct machine *m, unsigned devfn, unsigned off, uint32_t val, unsigned size);
+/* The function's device, as messages name it: "virtio-blk-pci (id d0)". */
+void pci_fn_name(const struct pci_fn *fn, char *buf, size_t size);
+
+/*
+ * The GSIs that pci_assign_resources routes interrupts to: for each pin (0:
+ * INTA#) of each slot that a function uses. Returns how many, at most max.
+ */
+struct acpi_pci_irq;
+unsigned pci_irq_routes(struct machine *m, struct acpi_pci_irq *out, unsigned max);
+/* The window above 4 GiB for this machine's RAM and address width; *size 0: there is none. */
+void pci_mem64_window(const struct machine *m, uint64_t *base, uint64_t *size);
+
 /* Windows that pci_assign_resources and the ACPI tables use. */
 #define PCI_IO_BASE 0xc000u
 #define PCI_IO_END 0x10000u
 #define PCI_MEM_BASE 0xc0000000ull
 #define PCI_MEM_END 0xfec00000ull
-#define PCI_MEM64_BASE 0x8000000000ull /* 512 GiB: above any RAM that fits below it, else moved */
+#define PCI_MEM64_BASE 0x8000000000ull /* 512 GiB, where RAM and CPU allow: pci_mem64_window */
 #define PCI_MEM64_SIZE 0x1000000000ull
 
 #endif

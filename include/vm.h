@@ -76,6 +76,12 @@ void kvm_vm_destroy(struct vm *vm);
 int kvm_irq_create(struct vm *vm, struct err *e);
 /* PIC, IOAPIC and PIT to power-on state. */
 void kvm_irq_reset(struct vm *vm);
+void kvm_irq_destroy(struct vm *vm);
+/* As struct machine_ops has them. */
+int kvm_msi_send(struct machine *m, const struct msi_msg *msg);
+int kvm_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_msg *msg);
+void kvm_irqfd_free(struct machine *m, struct irqfd *q);
+void kvm_set_elcr(struct machine *m, uint16_t level_mask);
 struct kvm_cpuid2;
 /* What the host's KVM offers, malloc'd; *out is the caller's. */
 int kvm_supported_cpuid(struct vm *vm, struct kvm_cpuid2 **out, struct err *e);

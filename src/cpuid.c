@@ -270,3 +270,12 @@ void cpuid_set_topology(struct kvm_cpuid2 *c, unsigned cpu, unsigned n_cpus)
 		}
 	}
 }
+
+unsigned cpuid_phys_bits(struct kvm_cpuid2 *c)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_entry(c, 0x80000008, 0);
+	unsigned bits = e ? e->eax & 0xff : 0;
+
+	/* 36 without the leaf; no less than 4 GiB, no more than page tables can hold. */
+	return bits < 32 || bits > 52 ? 36 : bits;
+}

@@ -627,6 +627,8 @@ const struct mon_cmd mon_cmds[] = {
 	  .print = print_mtree },
 	{ .qmp = "x-query-devices", .text = "info qtree", .help = "devices and their properties",
 	  .run = query_devices, .print = print_devices },
+	{ .qmp = "query-pci", .text = "info pci", .help = "PCI devices, their BARs and interrupts",
+	  .run = mon_query_pci, .print = mon_print_pci },
 	{ .qmp = "device-list-properties", .args = { ARG("typename", MON_STR) },
 	  .help = "properties that a device takes", .run = device_list_properties },
 	{ .qmp = "query-chardev", .text = "info chardev", .help = "character backends",

@@ -20,6 +20,7 @@
 #include "err.h"
 #include "log.h"
 #include "loop.h"
+#include "pci.h"
 #include "vcpu.h"
 
 const char *run_state_name(enum run_state s)
@@ -218,7 +219,13 @@ static void request(struct machine *m, enum machine_request what, int code)
 	loop_post(m->loop, carry_out, rq);
 }
 
-static const struct machine_ops machine_ops = { .request = request };
+static const struct machine_ops machine_ops = {
+	.request = request,
+	.msi_send = kvm_msi_send,
+	.irqfd_set = kvm_irqfd_set,
+	.irqfd_free = kvm_irqfd_free,
+	.set_elcr = kvm_set_elcr,
+};
 
 static void died(void *ctx)
 {
@@ -275,16 +282,21 @@ static void reset_vcpu(struct vcpu *v, void *ctx)
 /* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
 static int load_and_reset(struct vm *vm, bool first, struct err *e)
 {
-	const struct acpi_config acpi = {
+	struct acpi_config acpi = {
 		.n_cpus = vm->n_cpus,
 		.serial_mask = vm->m.serial_mask,
 		.i8042 = true,
 		.rtc = true,
 		.pvpanic = vm->m.pvpanic,
+		.pci = vm->m.pci != NULL,
 	};
 	struct boot_entry entry = { 0 };
-	int rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	int rc;
 
+	pci_assign_resources(&vm->m);
+	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
+	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
+	rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
 	rc = rc ? rc : load_kernel(vm, first, &entry, e);
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		struct reset_call call = { .entry = &entry };
@@ -332,6 +344,7 @@ static int choose_cpu(struct vm *vm, struct err *e)
 	if (rc)
 		return rc;
 	vm->software_kvm = assist_detect(vm->cpuid);
+	vm->m.phys_bits = cpuid_phys_bits(vm->cpuid);
 	rc = cpuid_apply(vm->cpuid, vm->cfg->cpu, e);
 	if (!rc && (vm->cfg->accel.assist == ASSIST_ON ||
 		    (vm->cfg->accel.assist == ASSIST_AUTO && vm->software_kvm)))
@@ -436,7 +449,7 @@ void vm_destroy(struct vm *vm)
 	kvm_vm_destroy(vm);
 	gmem_fini(&vm->m.mem);
 	free(vm->cpuid);
-	free(vm->irq_state);
+	kvm_irq_destroy(vm);
 	pthread_cond_destroy(&vm->go_cond);
 	pthread_mutex_destroy(&vm->lock);
 }

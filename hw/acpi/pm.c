@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ACPI fixed hardware (ACPI 6.3, section 4.8): PM1a event and control blocks,
- * power management timer, an empty GPE0 block, and the reset register. Ports
- * are those of include/acpi.h, which the FADT names too.
+ * power management timer, and an empty GPE0 block. Ports are those of
+ * include/acpi.h, which the FADT names too.
  *
  * The machine has no legacy mode: SCI_EN is always set. The SCI is
  * level-triggered, and the only events that raise it are the power button and the
@@ -29,18 +29,16 @@ enum {
 };
 enum { CNT_SCI_EN = 0x0001, CNT_SLP_TYP_SHIFT = 10, CNT_SLP_TYP = 7, CNT_SLP_EN = 0x2000 };
 enum { CNT_KEPT = 0x1c02 }; /* SLP_TYP and BM_RLD read back as written */
-enum { RESET_CPU = 0x04, RESET_KEPT = 0x0a };
 
 #define PM_TIMER_HZ 3579545u
 #define NS_PER_S 1000000000u
 
 struct acpi_pm {
 	struct dev dev;
-	struct io_region event, control, timer, gpe, reset;
+	struct io_region event, control, timer, gpe;
 	bool line;
 	uint16_t status, enable, cnt;
 	uint16_t gpe_enable;
-	uint8_t reset_val;
 	uint32_t msb_seen; /* bit 31 of the timer when TMR_STS was last worked out */
 	struct loop_timer overflow;
 	struct log_limit log;
@@ -159,7 +157,7 @@ static const struct io_ops control_ops = {
 	.max = 2,
 };
 
-/* --- PM timer, GPE0, reset register ------------------------------------------------------ */
+/* --- PM timer, GPE0 ------------------------------------------------------ */
 
 static uint64_t timer_read(void *dev, uint64_t off, unsigned size)
 {
@@ -191,38 +189,6 @@ static const struct io_ops gpe_ops = {
 	.max = 2,
 };
 
-/*
- * The reset register is a byte at 0xcf9, and a wider access to 0xcf8 is
- * something else, PCI's. So the region is all four ports, and a wide access does not
- * come apart into bytes. A PCI host bridge will have to pass the byte on.
- * Bits 1 (hard) and 3 (full) choose the kind of reset, all alike here; bit 2 carries it out.
- */
-#define RESET_PORTS (ACPI_RESET_PORT & ~3)
-#define RESET_OFFSET (ACPI_RESET_PORT & 3)
-
-static uint64_t reset_read(void *dev, uint64_t off, unsigned size)
-{
-	return off == RESET_OFFSET ? ((struct acpi_pm *)dev)->reset_val : UINT64_MAX;
-}
-
-static void reset_write(void *dev, uint64_t off, uint64_t val, unsigned size)
-{
-	struct acpi_pm *p = dev;
-
-	if (off != RESET_OFFSET)
-		return;
-	p->reset_val = val & RESET_KEPT;
-	if (val & RESET_CPU)
-		machine_request(p->dev.m, MACHINE_RESET, 0);
-}
-
-static const struct io_ops reset_ops = {
-	.read = reset_read,
-	.write = reset_write,
-	.min = 1,
-	.max = 4,
-};
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 static void pm_reset(struct dev *d)
@@ -231,7 +197,6 @@ static void pm_reset(struct dev *d)
 
 	p->msb_seen = (uint32_t)ticks() & 0x80000000u;
 	p->status = p->enable = p->cnt = p->gpe_enable = 0;
-	p->reset_val = 0;
 	update_sci(p);
 }
 
@@ -256,7 +221,6 @@ static int pm_init(struct dev *d, struct err *e)
 	map(p, &p->control, "acpi-pm1-control", &control_ops, ACPI_PM1_CNT, 2);
 	map(p, &p->timer, "acpi-pm-timer", &timer_ops, ACPI_PM_TMR, 4);
 	map(p, &p->gpe, "acpi-gpe0", &gpe_ops, ACPI_GPE0, 4);
-	map(p, &p->reset, "acpi-reset", &reset_ops, RESET_PORTS, 4);
 	d->m->power_button = power_button;
 	d->m->power_button_ctx = p;
 	return 0;
@@ -265,8 +229,7 @@ static int pm_init(struct dev *d, struct err *e)
 static void pm_fini(struct dev *d)
 {
 	struct acpi_pm *p = (struct acpi_pm *)d;
-	struct io_region *const regions[] = { &p->event, &p->control, &p->timer, &p->gpe,
-					      &p->reset };
+	struct io_region *const regions[] = { &p->event, &p->control, &p->timer, &p->gpe };
 
 	if (d->m->power_button_ctx == p) {
 		d->m->power_button = NULL;
@@ -280,7 +243,7 @@ static void pm_fini(struct dev *d)
 
 const struct dev_class acpi_pm_class = {
 	.name = "acpi-pm",
-	.desc = "ACPI power management: power-off, power button, timer, reset",
+	.desc = "ACPI power management: power-off, power button, timer",
 	.bus = DEV_BUS_SYSTEM,
 	.internal = true,
 	.size = sizeof(struct acpi_pm),

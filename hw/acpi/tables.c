@@ -2,7 +2,8 @@
 /*
  * ACPI tables (ACPI 6.3, chapter 5) for a machine without firmware: see
  * include/acpi.h. Fields are written by their offset in the specification's
- * tables. The DSDT is firmware/dsdt.asl, less the devices that are absent.
+ * tables. The DSDT is firmware/dsdt.asl, less the devices that are absent; and the
+ * interrupts of PCI's slots.
  */
 #include "acpi.h"
 
@@ -95,7 +96,15 @@ static void set_checksum(uint8_t *table, size_t len, size_t off)
 
 /* --- DSDT ---------------------------------------------------------------------- */
 
-enum { AML_SCOPE = 0x10, AML_EXT = 0x5b, AML_EXT_DEVICE = 0x82 };
+enum {
+	AML_NAME = 0x08,
+	AML_BYTE = 0x0a,
+	AML_DWORD = 0x0c,
+	AML_SCOPE = 0x10,
+	AML_PACKAGE = 0x12,
+	AML_EXT = 0x5b,
+	AML_EXT_DEVICE = 0x82,
+};
 
 /* PkgLength (section 20.2.4): the length, which counts from p; *bytes: its own. */
 static size_t aml_pkg_length(const uint8_t *p, size_t *bytes)
@@ -130,15 +139,107 @@ static bool scope_wanted(const uint8_t *scope, const struct acpi_config *c)
 		return c->i8042;
 	if (!memcmp(p, "PEVT", 4))
 		return c->pvpanic;
+	if (!memcmp(p, "PCI0", 4))
+		return c->pci;
 	return true;
+}
+
+/*
+ * The window above 4 GiB is the DSDT's one QWord memory descriptor (section
+ * 6.4.3.5.1); it depends on the machine's memory and CPU. Without one its length is 0.
+ */
+static void set_pci_window(uint8_t *scope, size_t len, const struct acpi_config *c)
+{
+	static const uint8_t head[] = { 0x8a, 0x2b, 0x00, 0x00 };
+	uint8_t *p = memmem(scope, len, head, sizeof(head));
+
+	if (!p)
+		return;
+	put(p, 14, 8, c->pci_mem64_base);
+	put(p, 22, 8, c->pci_mem64_base + c->pci_mem64_size - (c->pci_mem64_size ? 1 : 0));
+	put(p, 38, 8, c->pci_mem64_size);
+}
+
+/* An integer of a byte, 0 and 1 in the shortest form. */
+static uint8_t *aml_byte(uint8_t *p, uint8_t val)
+{
+	if (val > 1)
+		*p++ = AML_BYTE;
+	*p++ = val;
+	return p;
+}
+
+/* Bytes of a PkgLength in front of len bytes; enough for 4 KiB. */
+static size_t aml_length_bytes(size_t len)
+{
+	return len + 1 < 64 ? 1 : 2;
+}
+
+static uint8_t *aml_put_length(uint8_t *p, size_t len)
+{
+	size_t bytes = aml_length_bytes(len);
+
+	len += bytes;
+	if (bytes == 1) {
+		*p++ = (uint8_t)len;
+	} else {
+		*p++ = (uint8_t)(0x40 | (len & 0x0f));
+		*p++ = (uint8_t)(len >> 4);
+	}
+	return p;
+}
+
+enum { PRT_ENTRY_MAX = 14, PRT_HEAD = 1 + 2 + 10 + 1 + 4 + 1 + 2 + 1 };
+
+/*
+ * Scope (\_SB.PCI0) { Name (_PRT, Package () { Package () { slot, pin, 0, gsi } ... }) }
+ * (section 6.2.13). A source of 0 is a GSI, which a guest takes for
+ * level-triggered and active low; KVM's IOAPIC goes by the level that a device
+ * sets and not by the polarity. An entry costs Linux on a software KVM 8 ms, so
+ * there are no entries for empty slots. *len: what it takes at p.
+ */
+static void put_prt(uint8_t *p, size_t *len, const struct acpi_config *c)
+{
+	uint8_t list[ACPI_PCI_IRQS * PRT_ENTRY_MAX], *q = list, *start = p;
+	size_t n, package;
+
+	for (unsigned i = 0; i < c->n_pci_irqs; i++) {
+		const struct acpi_pci_irq *irq = &c->pci_irq[i];
+		uint8_t *entry = q;
+
+		*q++ = AML_PACKAGE;
+		*q++ = 0; /* its length, once known */
+		*q++ = 4;
+		*q++ = AML_DWORD;
+		put(q, 0, 4, (uint32_t)irq->slot << 16 | 0xffff);
+		q = aml_byte(q + 4, irq->pin);
+		q = aml_byte(q, 0);
+		q = aml_byte(q, irq->gsi);
+		entry[1] = (uint8_t)(q - entry - 1);
+	}
+	n = (size_t)(q - list);
+	package = 1 + aml_length_bytes(n + 1) + n + 1;
+	*p++ = AML_SCOPE;
+	p = aml_put_length(p, 10 + 1 + 4 + package);
+	memcpy(p, "\\._SB_PCI0", 10);
+	p += 10;
+	*p++ = AML_NAME;
+	memcpy(p, "_PRT", 4);
+	p += 4;
+	*p++ = AML_PACKAGE;
+	p = aml_put_length(p, n + 1);
+	*p++ = (uint8_t)c->n_pci_irqs;
+	memcpy(p, list, n);
+	*len = (size_t)(p - start) + n;
 }
 
 static uint64_t build_dsdt(struct area *a, const struct acpi_config *c)
 {
 	const uint8_t *end = dsdt_aml_code + sizeof(dsdt_aml_code);
-	size_t len = HEADER_LEN;
+	size_t len = HEADER_LEN, prt = 0;
 	uint64_t gpa;
-	uint8_t *t = table_alloc(a, "DSDT", 2, sizeof(dsdt_aml_code), &gpa);
+	size_t room = sizeof(dsdt_aml_code) + PRT_HEAD + PRT_ENTRY_MAX * (size_t)c->n_pci_irqs;
+	uint8_t *t = table_alloc(a, "DSDT", 2, room, &gpa);
 
 	if (!t)
 		return 0;
@@ -147,10 +248,14 @@ static uint64_t build_dsdt(struct area *a, const struct acpi_config *c)
 
 		if (scope_wanted(p, c)) {
 			memcpy(t + len, p, term);
+			set_pci_window(t + len, term, c);
 			len += term;
 		}
 		p += term;
 	}
+	if (c->pci && c->n_pci_irqs)
+		put_prt(t + len, &prt, c);
+	len += prt;
 	put(t, H_LENGTH, 4, len);
 	set_checksum(t, len, H_CHECKSUM);
 	return gpa;

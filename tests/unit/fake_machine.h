@@ -5,17 +5,19 @@
  * in one test_*.c, which names its device's class itself (extern const struct
  * dev_class X_class), so that only that device is linked.
  *
- * Time stands still but for fake_advance and fake_set_wall. What a device asked
- * for or put out is in `fake`.
+ * What vectors raised is seen by fake_msi_taken. Time stands still but for fake_advance and
+ * fake_set_wall. What a device asked for or put out is in `fake`.
  */
 #ifndef POSADA_TEST_FAKE_MACHINE_H
 #define POSADA_TEST_FAKE_MACHINE_H
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +55,11 @@ static struct fake {
 	unsigned requests;
 	enum machine_request last_request;
 	int last_code;
+	struct irqfd *irqfd[64]; /* those that raise their message */
+	unsigned irqfd_sets; /* calls that changed one */
+	struct msi_msg msi[64]; /* by machine_msi_send: the last ones */
+	unsigned n_msi;
+	uint16_t elcr;
 	struct chardev chardev[2]; /* "c0" and "c1" */
 } fake;
 
@@ -250,7 +257,84 @@ static void fake_request(struct machine *m, enum machine_request what, int code)
 	fake.last_code = code;
 }
 
-static const struct machine_ops fake_machine_ops = { .request = fake_request };
+static int fake_msi_send(struct machine *m, const struct msi_msg *msg)
+{
+	fake.msi[fake.n_msi++ % 64] = *msg;
+	return 0;
+}
+
+static void fake_irqfd_off(struct irqfd *q)
+{
+	for (unsigned i = 0; i < 64; i++)
+		if (fake.irqfd[i] == q)
+			fake.irqfd[i] = NULL;
+	q->on = false;
+}
+
+static int fake_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_msg *msg)
+{
+	unsigned i = 0;
+
+	if (q->on == (msg != NULL) && (!msg || !memcmp(msg, &q->msg, sizeof(*msg))))
+		return 0;
+	fake.irqfd_sets++;
+	fake_irqfd_off(q);
+	if (!msg)
+		return 0;
+	while (i < 64 && fake.irqfd[i])
+		i++;
+	if (i == 64)
+		return -ENOSPC;
+	fake.irqfd[i] = q;
+	q->msg = *msg;
+	q->gsi = 24;
+	q->on = true;
+	return 0;
+}
+
+static void fake_irqfd_free(struct machine *m, struct irqfd *q)
+{
+	fake_irqfd_off(q);
+	q->gsi = -1;
+}
+
+static void fake_set_elcr(struct machine *m, uint16_t level_mask)
+{
+	fake.elcr = level_mask;
+}
+
+static inline bool fake_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/*
+ * As KVM hears eventfds: how often vectors that are not held back were raised
+ * whose message is `data`, since the last call. (Raised twice may count as 1 there.)
+ */
+static inline unsigned fake_msi_taken(uint32_t data)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 64; i++) {
+		eventfd_t count;
+
+		if (fake.irqfd[i] && fake.irqfd[i]->msg.data == data &&
+		    fake_readable(fake.irqfd[i]->fd) && !eventfd_read(fake.irqfd[i]->fd, &count))
+			n += (unsigned)count;
+	}
+	return n;
+}
+
+static const struct machine_ops fake_machine_ops = {
+	.request = fake_request,
+	.msi_send = fake_msi_send,
+	.irqfd_set = fake_irqfd_set,
+	.irqfd_free = fake_irqfd_free,
+	.set_elcr = fake_set_elcr,
+};
 
 static inline void fake_setup_ram(uint64_t ram)
 {
@@ -261,6 +345,7 @@ static inline void fake_setup_ram(uint64_t ram)
 	fake_set_wall(1700000000, 0);
 	fake.m.ops = &fake_machine_ops;
 	fake.m.n_cpus = 1;
+	fake.m.phys_bits = 46;
 	bus_init(&fake.m.pio, false);
 	bus_init(&fake.m.mmio, true);
 	ck_assert_int_eq(gmem_init(&fake.m.mem, ram, GMEM_ANON, &e), 0);

@@ -7,7 +7,7 @@
 #include "acpi.h"
 #include "boot.h"
 
-extern const struct dev_class acpi_pm_class;
+extern const struct dev_class acpi_pm_class, i440fx_class, piix3_class;
 
 enum { STS = ACPI_PM_BASE, EN = ACPI_PM_BASE + 2, CNT = ACPI_PM1_CNT, TMR = ACPI_PM_TMR };
 
@@ -28,14 +28,12 @@ START_TEST(pm_reset_state)
 		ck_assert_uint_eq(inl(STS), 0);
 		ck_assert_uint_eq(inw(CNT), 0x0001); /* SCI_EN */
 		ck_assert_uint_eq(inl(ACPI_GPE0), 0);
-		ck_assert_uint_eq(inb(ACPI_RESET_PORT), 0);
 		ck_assert(!fake.irq[ACPI_SCI_IRQ]);
 		outw(EN, PWRBTN);
 		fake.m.power_button(fake.m.power_button_ctx);
 		ck_assert(fake.irq[ACPI_SCI_IRQ]);
 		outw(CNT, 0x1402);
 		outw(ACPI_GPE0 + 2, 0xffff);
-		outb(ACPI_RESET_PORT, 0x02);
 		machine_reset_devices(&fake.m);
 	}
 	ck_assert_uint_eq(fake.requests, 0);
@@ -152,7 +150,7 @@ START_TEST(pm_timer_status)
 }
 END_TEST
 
-START_TEST(gpe_and_reset)
+START_TEST(gpe)
 {
 	add();
 	outw(ACPI_GPE0, 0xffff);
@@ -160,23 +158,6 @@ START_TEST(gpe_and_reset)
 	ck_assert_uint_eq(inl(ACPI_GPE0), 0x12340000);
 	outb(ACPI_GPE0 + 2, 0xff);
 	ck_assert_uint_eq(inw(ACPI_GPE0 + 2), 0x12ff);
-	outb(ACPI_RESET_PORT, 0x02);
-	ck_assert_uint_eq(inb(ACPI_RESET_PORT), 0x02);
-	ck_assert_uint_eq(fake.requests, 0);
-	outb(ACPI_RESET_PORT, ACPI_RESET_VALUE);
-	ck_assert_uint_eq(fake.requests, 1);
-	ck_assert_int_eq(fake.last_request, MACHINE_RESET);
-	outb(ACPI_RESET_PORT, 0x04);
-	outb(ACPI_RESET_PORT, 0x0e);
-	ck_assert_uint_eq(fake.requests, 3);
-	ck_assert_uint_eq(inb(ACPI_RESET_PORT), 0x0a);
-	/* Wide accesses are PCI's, which is not there. */
-	outl(0xcf8, 0x8000ffff);
-	outw(0xcf8, 0xffff);
-	outb(0xcf8, 0xff);
-	outb(0xcfa, 0xff);
-	ck_assert_uint_eq(fake.requests, 3);
-	ck_assert_uint_eq(inl(0xcf8), 0xffffffff);
 }
 END_TEST
 
@@ -185,7 +166,6 @@ START_TEST(pm_hostile)
 	add();
 	for (unsigned i = 0; i < 200; i++) {
 		fake_hammer(ACPI_PM_BASE, 0x24, 500, i);
-		fake_hammer(ACPI_RESET_PORT, 1, 10, i);
 		if (i % 10 == 0)
 			fake.m.power_button(fake.m.power_button_ctx);
 	}
@@ -395,6 +375,8 @@ START_TEST(fadt)
 	uint32_t flags = (uint32_t)le(f + 112, 4);
 
 	add();
+	fake_add(&i440fx_class, "");
+	fake_add(&piix3_class, ""); /* it has the reset register */
 	ck_assert_uint_eq(le(f + 46, 2), ACPI_SCI_IRQ);
 	ck_assert_uint_eq(le(f + 48, 4), 0); /* SMI_CMD: ACPI mode from the start */
 	for (unsigned i = 0; i < 4; i++) {
@@ -565,9 +547,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		pm_reset_state, power_off,  power_button,   pm_timer, pm_timer_status,
-		gpe_and_reset,  pm_hostile, tables_by_cpus, fadt,     dsdt_s5,
-		dsdt_devices,   no_room,    iasl,
+		pm_reset_state, power_off,      power_button, pm_timer, pm_timer_status, gpe,
+		pm_hostile,     tables_by_cpus, fadt,         dsdt_s5,  dsdt_devices,    no_room,
+		iasl,
 	};
 
 	return fake_main("acpi", tests, sizeof(tests) / sizeof(tests[0]));
