@@ -538,7 +538,7 @@ static void bad_vectors(void)
 {
 	struct vq_place p = q.place;
 	uint64_t common = dev.common;
-	unsigned vectors[] = { pci_msix_count((unsigned)dev.bdf), 0x7ff, 0x800, 0xfffe };
+	unsigned vectors[] = { pci_msix_count((unsigned)dev.devfn), 0x7ff, 0x800, 0xfffe };
 
 	for (unsigned i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
 		p.vector = (uint16_t)vectors[i];
@@ -599,69 +599,69 @@ static void all_registers(void)
 /* The whole configuration space, BARs included; then as it was. */
 static void pci_config(void)
 {
-	unsigned bdf = (unsigned)dev.bdf;
+	unsigned devfn = (unsigned)dev.devfn;
 	uint32_t was[64];
 
 	go();
 	for (unsigned i = 0; i < 64; i++)
-		was[i] = pci_read32(bdf, i * 4);
+		was[i] = pci_read32(devfn, i * 4);
 	for (unsigned i = 0; i < 64; i++) {
 		static const uint32_t values[] = { 0xffffffff, 0, 0x5a5a5a5a };
 
 		for (unsigned k = 0; k < 3; k++) {
-			pci_write32(bdf, i * 4, values[k]);
-			pci_write16(bdf, i * 4 + 2, (uint16_t)values[k]);
-			pci_write8(bdf, i * 4 + 3, (uint8_t)values[k]);
-			pci_write8(bdf, i * 4 + 1, (uint8_t)~values[k]);
+			pci_write32(devfn, i * 4, values[k]);
+			pci_write16(devfn, i * 4 + 2, (uint16_t)values[k]);
+			pci_write8(devfn, i * 4 + 3, (uint8_t)values[k]);
+			pci_write8(devfn, i * 4 + 1, (uint8_t)~values[k]);
 		}
 		if (i != 1)
-			pci_write32(bdf, i * 4, was[i]);
+			pci_write32(devfn, i * 4, was[i]);
 	}
 	for (unsigned i = 2; i < 64; i++)
-		pci_write32(bdf, i * 4, was[i]);
-	pci_write32(bdf, 4, was[1] & 0xffff);
+		pci_write32(devfn, i * 4, was[i]);
+	pci_write32(devfn, 4, was[1] & 0xffff);
 	for (unsigned i = 0; i < 64; i++) {
 		/* What a driver reads through the window into BARs is no register of its own. */
-		if (pci_read32(bdf, i * 4) != was[i] && i != 1)
-			say("register %x was %x, is %x\n", i * 4, was[i], pci_read32(bdf, i * 4));
+		if (pci_read32(devfn, i * 4) != was[i] && i != 1)
+			say("register %x was %x, is %x\n", i * 4, was[i], pci_read32(devfn, i * 4));
 	}
-	check(pci_read32(bdf, 0) == was[0], "the ids stay");
+	check(pci_read32(devfn, 0) == was[0], "the ids stay");
 }
 
 /* The window into BARs in configuration space (4.1.4.9), to everywhere. */
 static void pci_window(void)
 {
-	unsigned bdf = (unsigned)dev.bdf, cap = 0;
+	unsigned devfn = (unsigned)dev.devfn, cap = 0;
 	static const uint32_t offs[] = {
 		0, 1, 0x14, 0xfff, 0x3ffc, 0x4000, 0x7fffffff, 0xffffffff
 	};
 	static const uint32_t lens[] = { 0, 1, 2, 3, 4, 8, 0xffffffff };
 
 	go();
-	while ((cap = pci_cap(bdf, 9, cap)) && pci_read8(bdf, cap + 3) != 5)
+	while ((cap = pci_find_cap(devfn, PCI_CAP_VENDOR, cap)) && pci_read8(devfn, cap + 3) != 5)
 		;
 	if (!cap) {
 		say("no such window\n");
 		return;
 	}
 	for (unsigned bar = 0; bar < 9; bar++) {
-		pci_write8(bdf, cap + 4, (uint8_t)bar);
+		pci_write8(devfn, cap + 4, (uint8_t)bar);
 		for (unsigned i = 0; i < sizeof offs / sizeof offs[0]; i++) {
 			for (unsigned k = 0; k < sizeof lens / sizeof lens[0]; k++) {
-				pci_write32(bdf, cap + 8, offs[i]);
-				pci_write32(bdf, cap + 12, lens[k]);
-				pci_read32(bdf, cap + 16);
-				pci_write32(bdf, cap + 16, 0xffffffff);
-				pci_read8(bdf, cap + 17);
-				pci_write16(bdf, cap + 18, 0);
+				pci_write32(devfn, cap + 8, offs[i]);
+				pci_write32(devfn, cap + 12, lens[k]);
+				pci_read32(devfn, cap + 16);
+				pci_write32(devfn, cap + 16, 0xffffffff);
+				pci_read8(devfn, cap + 17);
+				pci_write16(devfn, cap + 18, 0);
 			}
 		}
 	}
-	pci_write8(bdf, cap + 4, 0xff);
-	pci_read32(bdf, cap + 16);
-	pci_write8(bdf, cap + 4, 0);
-	pci_write32(bdf, cap + 8, 0);
-	pci_write32(bdf, cap + 12, 0);
+	pci_write8(devfn, cap + 4, 0xff);
+	pci_read32(devfn, cap + 16);
+	pci_write8(devfn, cap + 4, 0);
+	pci_write32(devfn, cap + 8, 0);
+	pci_write32(devfn, cap + 12, 0);
 }
 
 static void status_values(void)

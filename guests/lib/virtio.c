@@ -9,7 +9,6 @@
 #include "pci.h"
 
 #define PCI_VENDOR_VIRTIO 0x1af4
-#define PCI_CAP_VENDOR 0x09
 
 enum { VEC_INTX = 0x4e, VEC_TIMER = 0x4f, VEC_MSIX = 0x50 };
 
@@ -373,18 +372,20 @@ static int find_pci(unsigned type, unsigned nth)
 	static const uint8_t transitional[] = { 1, VIRTIO_BLK, VIRTIO_BALLOON, VIRTIO_CONSOLE,
 						8, VIRTIO_RNG };
 	unsigned seen = 0;
-	int bdf;
+	int devfn;
 
-	for (unsigned n = 0; (bdf = pci_find(PCI_VENDOR_VIRTIO, 0x1040 + type, n)) >= 0; n++) {
+	for (unsigned n = 0;
+	     (devfn = pci_find(PCI_VENDOR_VIRTIO, (uint16_t)(0x1040 + type), n)) >= 0; n++) {
 		if (seen++ == nth)
-			return bdf;
+			return devfn;
 	}
 	for (unsigned i = 0; i < sizeof transitional; i++) {
 		if (transitional[i] != type)
 			continue;
-		for (unsigned n = 0; (bdf = pci_find(PCI_VENDOR_VIRTIO, 0x1000 + i, n)) >= 0; n++) {
+		for (unsigned n = 0;
+		     (devfn = pci_find(PCI_VENDOR_VIRTIO, (uint16_t)(0x1000 + i), n)) >= 0; n++) {
 			if (seen++ == nth)
-				return bdf;
+				return devfn;
 		}
 	}
 	return -1;
@@ -394,15 +395,15 @@ static bool find_modern(struct vdev *d)
 {
 	unsigned cap = 0;
 
-	while ((cap = pci_cap((unsigned)d->bdf, PCI_CAP_VENDOR, cap))) {
-		unsigned kind = pci_read8((unsigned)d->bdf, cap + 3);
+	while ((cap = pci_find_cap((unsigned)d->devfn, PCI_CAP_VENDOR, cap))) {
+		unsigned kind = pci_read8((unsigned)d->devfn, cap + 3);
 		uint64_t pa;
 		uint64_t va;
 
 		if (kind < CAP_COMMON || kind > CAP_DEVICE)
 			continue;
-		pa = pci_bar((unsigned)d->bdf, pci_read8((unsigned)d->bdf, cap + 4)) +
-		     pci_read32((unsigned)d->bdf, cap + 8);
+		pa = pci_bar_open((unsigned)d->devfn, pci_read8((unsigned)d->devfn, cap + 4)) +
+		     pci_read32((unsigned)d->devfn, cap + 8);
 		va = (uint64_t)map_phys(pa);
 		if (kind == CAP_COMMON) {
 			d->common = va;
@@ -410,11 +411,11 @@ static bool find_modern(struct vdev *d)
 			d->isr = va;
 		} else if (kind == CAP_DEVICE) {
 			d->cfg = va;
-			d->cfg_len = pci_read32((unsigned)d->bdf, cap + 12);
+			d->cfg_len = pci_read32((unsigned)d->devfn, cap + 12);
 		} else {
 			d->notify = va;
-			d->notify_len = pci_read32((unsigned)d->bdf, cap + 12);
-			d->notify_multiplier = pci_read32((unsigned)d->bdf, cap + 16);
+			d->notify_len = pci_read32((unsigned)d->devfn, cap + 12);
+			d->notify_multiplier = pci_read32((unsigned)d->devfn, cap + 16);
 		}
 	}
 	d->ops = &modern_ops;
@@ -423,13 +424,13 @@ static bool find_modern(struct vdev *d)
 
 static bool find_legacy(struct vdev *d)
 {
-	uint32_t bar = pci_read32((unsigned)d->bdf, 0x10);
+	uint32_t bar = pci_read32((unsigned)d->devfn, PCI_BAR0);
 
 	d->ops = &legacy_ops;
 	d->cfg_len = 64;
 	if (!(bar & 1))
 		return false;
-	d->io = (uint16_t)pci_bar((unsigned)d->bdf, 0);
+	d->io = (uint16_t)pci_bar_open((unsigned)d->devfn, 0);
 	return d->io;
 }
 
@@ -529,13 +530,14 @@ static void set_up_irq(struct vdev *d)
 	clock_init();
 	trap_handler[VEC_TIMER] = on_timer;
 	if (d->irq == VIRQ_MSIX) {
-		d->n_vectors = pci_msix_count((unsigned)d->bdf);
+		d->n_vectors = pci_msix_count((unsigned)d->devfn);
 		if (d->n_vectors > 1 + VDEV_QUEUES)
 			d->n_vectors = 1 + VDEV_QUEUES;
 		for (unsigned i = 0; i < d->n_vectors; i++) {
 			trap_handler[VEC_MSIX + i] = on_msix;
-			pci_msix_enable((unsigned)d->bdf, i, VEC_MSIX + i);
+			pci_msix_vector((unsigned)d->devfn, i, VEC_MSIX + i);
 		}
+		pci_msix_enable((unsigned)d->devfn, true);
 	} else if (d->irq == VIRQ_INTX) {
 		trap_handler[VEC_INTX] = on_line;
 		ioapic_route_level((unsigned)d->gsi, VEC_INTX);
@@ -555,7 +557,7 @@ bool vdev_find(struct vdev *d, enum virtio_type type, unsigned nth)
 {
 	bool found;
 
-	*d = (struct vdev){ .type = type, .bdf = -1, .gsi = -1 };
+	*d = (struct vdev){ .type = type, .devfn = -1, .gsi = -1 };
 	d->transport = arg_is("transport", "legacy") ? VT_LEGACY
 		       : arg_is("transport", "mmio") ? VT_MMIO
 						     : VT_MODERN;
@@ -565,11 +567,12 @@ bool vdev_find(struct vdev *d, enum virtio_type type, unsigned nth)
 	} else {
 		unsigned line;
 
-		d->bdf = find_pci(type, nth);
-		if (d->bdf < 0)
+		d->devfn = find_pci(type, nth);
+		if (d->devfn < 0)
 			return false;
-		pci_msix_disable((unsigned)d->bdf);
-		line = pci_read8((unsigned)d->bdf, 0x3c);
+		if (pci_msix_count((unsigned)d->devfn))
+			pci_msix_enable((unsigned)d->devfn, false);
+		line = pci_read8((unsigned)d->devfn, PCI_IRQ_LINE);
 		d->gsi = line && line < 16 ? (int)line : -1;
 		found = d->transport == VT_LEGACY ? find_legacy(d) : find_modern(d);
 	}
@@ -577,7 +580,7 @@ bool vdev_find(struct vdev *d, enum virtio_type type, unsigned nth)
 		say("its interrupt's pin is not known\n");
 		return false;
 	}
-	if (found && d->irq == VIRQ_MSIX && !pci_msix_count((unsigned)d->bdf)) {
+	if (found && d->irq == VIRQ_MSIX && !pci_msix_count((unsigned)d->devfn)) {
 		say("it has no MSI-X\n");
 		return false;
 	}

@@ -103,7 +103,7 @@ struct vdev {
 	enum vtransport transport;
 	const struct vdev_ops *ops;
 	unsigned type;
-	int bdf; /* PCI */
+	int devfn; /* PCI; -1 */
 	uint16_t io; /* legacy */
 	uint64_t common, isr, cfg, notify; /* modern: virtual addresses */
 	uint32_t notify_multiplier, notify_len, cfg_len;
