@@ -8,7 +8,7 @@
  *   ring=split|packed  indirect=0|1  event_idx=0|1   (default split, 1, 1)
  *   irq=msix|intx|poll             (default poll; with mmio anything but poll is its interrupt)
  *   mmio=ADDR gsi=N                where the device is; else by virtio_mmio.device=, else searched
- * for depth=N                        queue size, at most (default: what the device offers)
+ * for qsize=N                        queue size, at most (default: what the device offers)
  */
 #ifndef GUEST_VIRTIO_H
 #define GUEST_VIRTIO_H

@@ -90,13 +90,14 @@ void vq_make(struct vdev *d, struct vq *q, unsigned index, uint16_t size)
 bool vq_setup(struct vdev *d, struct vq *q, unsigned index)
 {
 	uint16_t max = d->ops->queue_max(d, index);
-	uint64_t depth = arg_u64("depth", max);
+	uint64_t size = arg_u64("qsize", max);
 
 	if (!max)
 		return false;
 	/* Legacy PCI cannot tell the device a size of the driver's own. */
-	vq_make(d, q, index,
-		depth && depth < max && d->transport != VT_LEGACY ? (uint16_t)depth : max);
+	if (!size || size > max || d->transport == VT_LEGACY)
+		size = max;
+	vq_make(d, q, index, (uint16_t)size);
 	d->ops->queue_place(d, index, &q->place);
 	return true;
 }
