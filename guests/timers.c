@@ -10,7 +10,6 @@
 enum { VEC_PIT = 0x40, VEC_LAPIC, VEC_RTC };
 
 static volatile unsigned ticks;
-static uint64_t tsc_per_ms;
 
 static void pic_tick(struct trap_frame *f)
 {
@@ -39,11 +38,6 @@ static void wait_ticks(unsigned n)
 {
 	while (ticks < n)
 		wait_irq();
-}
-
-static uint64_t ms_since(uint64_t t0)
-{
-	return (rdtsc() - t0) / tsc_per_ms;
 }
 
 static bool wanted(const char *name)
@@ -175,14 +169,11 @@ static void rtc_periodic(void)
 
 void guest_main(void)
 {
-	uint64_t t0 = rdtsc();
-
-	delay_us(20000);
-	tsc_per_ms = (rdtsc() - t0) / 20;
+	lapic_init();
+	clock_init();
 	say("TSC: %lu a millisecond by the PIT\n", tsc_per_ms);
 	if (!check(tsc_per_ms > 1000, "the TSC counts"))
 		return;
-	lapic_init();
 	if (wanted("pit-pic"))
 		pit_by_pic();
 	if (wanted("pit-ioapic"))

@@ -53,6 +53,12 @@ void ioapic_route(unsigned pin, unsigned vector)
 	ioapic_write(0x10 + pin * 2, vector ? vector : 0x10000);
 }
 
+void ioapic_route_level(unsigned pin, unsigned vector)
+{
+	ioapic_write(0x10 + pin * 2 + 1, 0);
+	ioapic_write(0x10 + pin * 2, vector ? vector | 0x8000 : 0x10000);
+}
+
 void pic_init(unsigned base)
 {
 	outb(PIC1, 0x11);
@@ -103,6 +109,29 @@ void delay_us(unsigned us)
 	outb(0x42, (uint8_t)(n >> 8));
 	while (!(inb(0x61) & 0x20))
 		pause();
+}
+
+uint64_t tsc_per_ms, lapic_per_ms;
+
+void clock_init(void)
+{
+	uint64_t t0;
+
+	lapic_write(LAPIC_TIMER_DIV, 0xb); /* by 1 */
+	lapic_write(LAPIC_LVT_TIMER, 0x10000);
+	lapic_write(LAPIC_TIMER_INIT, 0xffffffff);
+	t0 = rdtsc();
+	delay_us(50000);
+	tsc_per_ms = (rdtsc() - t0) / 50;
+	lapic_per_ms = (0xffffffff - lapic_read(LAPIC_TIMER_CUR)) / 50;
+	lapic_write(LAPIC_TIMER_INIT, 0);
+}
+
+void lapic_timer_after(unsigned ms, unsigned vector)
+{
+	lapic_write(LAPIC_TIMER_INIT, 0);
+	lapic_write(LAPIC_LVT_TIMER, vector);
+	lapic_write(LAPIC_TIMER_INIT, (uint32_t)(ms * lapic_per_ms));
 }
 
 void ap_start(void)

@@ -9,7 +9,7 @@
 
 struct boot boot;
 extern uint32_t boot_eax, boot_ebx;
-extern uint64_t boot_rsi, pdpt[], image_end[];
+extern uint64_t boot_rsi, pdpt[], pd0[], image_end[];
 
 #define MULTIBOOT_MAGIC 0x2badb002
 #define HVM_MAGIC 0x336ec578
@@ -162,16 +162,65 @@ bool arg_is(const char *name, const char *value)
 	return *p == '=' && !strncmp(p + 1, value, n) && (p[1 + n] == ' ' || !p[1 + n]);
 }
 
-/* Maps the 2 MiB around pa at 4 GiB, and returns where pa is now. */
-void *map_window(uint64_t pa)
-{
-	static uint64_t pd[512] __attribute__((aligned(4096)));
-	uint64_t va = 4ull << 30;
+/* The page directory for the gigabyte at 4 GiB: entry 0 is map_window's, the rest map_phys's. */
+static uint64_t high_pd[512] __attribute__((aligned(4096)));
 
-	pdpt[4] = (uint64_t)pd | PTE_P | PTE_W;
-	pd[0] = (pa & ~0x1fffffull) | PTE_P | PTE_W | PTE_PS;
+static void *map_high(unsigned slot, uint64_t pa, uint64_t flags)
+{
+	uint64_t va = (4ull << 30) + ((uint64_t)slot << 21);
+
+	pdpt[4] = (uint64_t)high_pd | PTE_P | PTE_W | PTE_U;
+	high_pd[slot] = (pa & ~0x1fffffull) | PTE_P | PTE_W | PTE_PS | flags;
 	asm volatile("invlpg (%0)" ::"r"(va) : "memory");
 	return (void *)(va + (pa & 0x1fffff));
+}
+
+void *map_window(uint64_t pa)
+{
+	return map_high(0, pa, 0);
+}
+
+void *map_phys(uint64_t pa)
+{
+	unsigned slot = 1;
+
+	if (pa < 4ull << 30)
+		return (void *)pa;
+	while (high_pd[slot] && (high_pd[slot] ^ pa) & 0x000fffffffe00000)
+		slot++;
+	return map_high(slot, pa, (high_pd[slot] & PTE_U) | PTE_PCD);
+}
+
+void map_user(uint64_t va, uint64_t size)
+{
+	for (uint64_t p = va & ~0x1fffffull; p < va + size; p += 0x200000) {
+		uint64_t *pd = p < 4ull << 30 ? pd0 : high_pd;
+
+		pd[(p >> 21) % (p < 4ull << 30 ? 2048 : 512)] |= PTE_U;
+		asm volatile("invlpg (%0)" ::"r"(p) : "memory");
+	}
+}
+
+/* RAM from 16 MiB on: beyond what loaders put anywhere for these guests. */
+static uint64_t alloc_next = 16 << 20;
+
+void *alloc(uint64_t size, uint64_t align)
+{
+	uint64_t at = (alloc_next + align - 1) & -align;
+
+	alloc_next = at + size;
+	memset((void *)at, 0, size);
+	return (void *)at;
+}
+
+uint64_t alloc_mark(void)
+{
+	return alloc_next;
+}
+
+void alloc_to(uint64_t mark)
+{
+	alloc_next = mark;
 }
 
 uint64_t play_pt[512] __attribute__((aligned(4096)));

@@ -154,6 +154,8 @@ void ioapic_write(unsigned reg, uint32_t val);
 unsigned ioapic_pins(void);
 /* Edge-triggered, active high, physical destination CPU 0; mask when vector is 0. */
 void ioapic_route(unsigned pin, unsigned vector);
+/* The same, level-triggered: for PCI's INTx and virtio-mmio. */
+void ioapic_route_level(unsigned pin, unsigned vector);
 void pic_init(unsigned base); /* vectors base..base+15, all masked */
 void pic_mask(uint16_t mask);
 void pic_eoi(unsigned irq);
@@ -161,10 +163,26 @@ void pit_periodic(unsigned hz);
 void pit_stop(void);
 /* Waits by PIT channel 2, which needs no interrupt. At most 50000 us. */
 void delay_us(unsigned us);
+/*
+ * What the TSC and this CPU's LAPIC timer (divided by 1) count in a millisecond, by the PIT.
+ * Needs lapic_init(), takes 50 ms; until then both are 0.
+ */
+extern uint64_t tsc_per_ms, lapic_per_ms;
+void clock_init(void);
+/* A one-shot interrupt by the LAPIC timer in ms milliseconds; 0: none. */
+void lapic_timer_after(unsigned ms, unsigned vector);
 
 /* --- memory beyond the identity map (boot.c) --- */
 /* A 2 MiB window for physical addresses beyond 4 GiB. */
 void *map_window(uint64_t pa);
+/* Where pa is in virtual memory for good, with the rest of its 2 MiB: for devices. */
+void *map_phys(uint64_t pa);
+/* Lets CPL3 at the 2 MiB pages around [va, va + size); below 4 GiB, or from map_phys. */
+void map_user(uint64_t va, uint64_t size);
+/* Zeroed memory that is never given back, until alloc_to(mark) with an earlier alloc_mark(). */
+void *alloc(uint64_t size, uint64_t align);
+uint64_t alloc_mark(void);
+void alloc_to(uint64_t mark);
 /* 512 pages of virtual memory with a page table entry each, nothing mapped at first. */
 #define PLAY_VA 0x140000000ull
 extern uint64_t play_pt[512];
@@ -232,6 +250,10 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t sub)
 	struct cpuid r;
 	asm volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
 	return r;
+}
+static inline uint64_t ms_since(uint64_t tsc)
+{
+	return (rdtsc() - tsc) / tsc_per_ms;
 }
 static inline uint64_t read_cr2(void)
 {

@@ -134,6 +134,26 @@ void pci_bar_move(unsigned devfn, unsigned n, uint64_t base)
 		pci_write32(devfn, bar_reg(n) + 4, (uint32_t)(base >> 32));
 }
 
+uint64_t pci_bar_open(unsigned devfn, unsigned n)
+{
+	/* Out of the way of what boards and firmware give out. */
+	static uint64_t next_io = 0xd000, next_mem = 0xe8000000;
+	uint64_t base = pci_bar_base(devfn, n), *next;
+	struct pci_bar b;
+
+	if (!base) {
+		b = pci_bar(devfn, n);
+		if (!b.size)
+			return 0;
+		next = b.io ? &next_io : &next_mem;
+		base = (*next + b.size - 1) & -b.size;
+		*next = base + b.size;
+		pci_bar_move(devfn, n, base);
+	}
+	pci_command(devfn, PCI_IO | PCI_MEM | PCI_MASTER, 0);
+	return base;
+}
+
 void pci_msi(unsigned devfn, unsigned vector)
 {
 	unsigned cap = pci_find_cap(devfn, PCI_CAP_MSI, 0);
@@ -169,6 +189,13 @@ uint64_t pci_msix_pba(unsigned devfn)
 	return msix_area(devfn, 8);
 }
 
+unsigned pci_msix_count(unsigned devfn)
+{
+	unsigned cap = pci_find_cap(devfn, PCI_CAP_MSIX, 0);
+
+	return cap ? (pci_read16(devfn, cap + 2) & 0x7ffu) + 1 : 0;
+}
+
 void pci_msix_enable(unsigned devfn, bool on)
 {
 	unsigned cap = pci_find_cap(devfn, PCI_CAP_MSIX, 0);
@@ -179,7 +206,7 @@ void pci_msix_enable(unsigned devfn, bool on)
 
 void pci_msix_vector(unsigned devfn, unsigned n, unsigned vector)
 {
-	uint64_t entry = pci_msix_table(devfn) + 16 * n;
+	uint64_t entry = (uint64_t)map_phys(pci_msix_table(devfn)) + 16 * n;
 
 	mmio_write32(entry + 12, 1); /* masked while it changes */
 	if (!vector)

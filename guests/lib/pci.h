@@ -50,6 +50,11 @@ struct pci_bar pci_bar(unsigned devfn, unsigned n);
 /* Its address alone, without finding out the size. */
 uint64_t pci_bar_base(unsigned devfn, unsigned n);
 void pci_bar_move(unsigned devfn, unsigned n, uint64_t base);
+/*
+ * The address of BAR n ready for use: one is given to it if it has none, and decoding and
+ * bus mastering are turned on. 0: there is no such BAR.
+ */
+uint64_t pci_bar_open(unsigned devfn, unsigned n);
 
 /* A message that raises a vector on CPU 0: fixed, edge-triggered. */
 #define MSI_ADDR 0xfee00000u
@@ -57,10 +62,12 @@ void pci_bar_move(unsigned devfn, unsigned n, uint64_t base);
 
 /* MSI's one message; vector 0 turns it off. */
 void pci_msi(unsigned devfn, unsigned vector);
-/* MSI-X as a whole, and one of its vectors (below 4 GiB the table must be). vector 0 masks it. */
+/* Entries of the MSI-X table; 0 without MSI-X. */
+unsigned pci_msix_count(unsigned devfn);
+/* MSI-X as a whole, and one of its vectors. vector 0 masks it. */
 void pci_msix_enable(unsigned devfn, bool on);
 void pci_msix_vector(unsigned devfn, unsigned n, unsigned vector);
-/* The table and pending bits, as addresses below 4 GiB; 0 without MSI-X. */
+/* The physical addresses of the table and the pending bits; 0 without MSI-X. */
 uint64_t pci_msix_table(unsigned devfn);
 uint64_t pci_msix_pba(unsigned devfn);
 
