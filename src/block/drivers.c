@@ -4,13 +4,11 @@
 
 #include <stddef.h>
 
-extern const struct blk_driver blk_raw, blk_null_co, blk_null_aio;
-extern const struct blk_driver blk_file __attribute__((weak));
-extern const struct blk_driver blk_host_device __attribute__((weak));
+extern const struct blk_driver blk_raw, blk_blkdebug, blk_null_co, blk_null_aio;
 
 const struct blk_driver *const blk_drivers[] = {
 	&blk_raw, /* formats */
+	&blk_blkdebug, /* filters */
 	&blk_null_co, /* protocols */
-	&blk_null_aio,
-	NULL,
+	&blk_null_aio, NULL,
 };
