@@ -568,8 +568,8 @@ static int create(struct loop *l, enum blk_aio kind, struct aio **out, struct er
 	aio_list_init(&a->pending);
 	aio_list_init(&a->ended);
 	a->defer = (struct loop_defer){ .cb = on_defer, .ctx = a };
-	a->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (a->efd < 0) {
+	a->efd = l ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	if (l && a->efd < 0) {
 		o.ret = err_set(e, ERR_HOST, errno, "the host refuses an eventfd: %s",
 				strerror(errno));
 		err_hint(e, "raise the limit on open files (ulimit -n)");
