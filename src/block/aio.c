@@ -397,12 +397,10 @@ void aio_submit(struct aio *a, struct aio_req *r)
 /* Until the kernel or the pool has something. */
 static void wait_any(struct aio *a)
 {
-	struct pollfd p[2] = { { .fd = a->efd, .events = POLLIN },
-			       { .fd = a->engine->fd ? a->engine->fd(a) : -1, .events = POLLIN } };
+	struct pollfd p = { .fd = a->efd, .events = POLLIN };
 	uint64_t n;
 
-	if (poll(p, 2, a->unsent ? 1 : -1) > 0 && (p[0].revents & POLLIN) &&
-	    read(a->efd, &n, sizeof(n)) < 0)
+	if (poll(&p, 1, a->unsent ? 1 : -1) > 0 && read(a->efd, &n, sizeof(n)) < 0)
 		return; /* another round of the caller's sees to it */
 }
 
@@ -453,7 +451,6 @@ static void destroy(struct aio *a)
 	if (a->loop) {
 		loop_defer_cancel(a->loop, &a->defer);
 		loop_fd_del(&a->watch);
-		loop_fd_del(&a->watch_pool);
 	}
 	if (a->engine->close)
 		a->engine->close(a);
@@ -494,21 +491,11 @@ static int pick_engine(struct aio *a, struct err *e)
 	}
 }
 
-int aio_watch(struct aio *a)
-{
-	if (!a->loop || !a->engine->fd)
-		return 0;
-	return loop_fd_add(a->loop, &a->watch, a->engine->fd(a), EPOLLIN, on_ready, a);
-}
-
 static int watch(struct aio *a, struct err *e)
 {
-	int ret;
-
 	/* Edge-triggered, its counter need not be read. */
-	ret = loop_fd_add(a->loop, &a->watch_pool, a->efd, EPOLLIN | EPOLLET, on_ready, a);
-	if (!ret)
-		ret = aio_watch(a);
+	int ret = loop_fd_add(a->loop, &a->watch, a->efd, EPOLLIN | EPOLLET, on_ready, a);
+
 	if (ret)
 		err_set(e, ERR_HOST, -ret, "the event loop refuses %s: %s", a->engine->name,
 			strerror(-ret));
@@ -568,8 +555,8 @@ static int create(struct loop *l, enum blk_aio kind, struct aio **out, struct er
 	aio_list_init(&a->pending);
 	aio_list_init(&a->ended);
 	a->defer = (struct loop_defer){ .cb = on_defer, .ctx = a };
-	a->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (a->efd < 0) {
+	a->efd = l ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	if (l && a->efd < 0) {
 		o.ret = err_set(e, ERR_HOST, errno, "the host refuses an eventfd: %s",
 				strerror(errno));
 		err_hint(e, "raise the limit on open files (ulimit -n)");

@@ -53,9 +53,6 @@ struct aio_engine {
 	 * without a system call. NULL: the pool does it all.
 	 */
 	bool (*reap)(struct aio *a, bool look);
-	/* A descriptor that is readable when there is something to reap; -1: none but the pool's.
-	 */
-	int (*fd)(const struct aio *a);
 };
 
 struct aio {
@@ -77,10 +74,10 @@ struct aio {
 	bool gone; /* closed in one of these */
 	bool unsent; /* the kernel had no room for what counts as in_kernel: send again */
 	struct loop_defer defer;
-	struct loop_fd watch, watch_pool;
+	struct loop_fd watch; /* of efd */
 
+	int efd; /* written when something is done; -1 without a loop */
 	/* the pool's side */
-	int efd; /* written when pool_done stops being empty; also of libaio */
 	_Atomic(struct aio_op *) pool_done; /* last first */
 	unsigned in_pool;
 	unsigned workers; /* that may still touch this struct; under the pool's lock */
@@ -114,8 +111,6 @@ static inline struct aio_op *aio_list_take(struct aio_list *l)
 void aio_op_done(struct aio_op *op, int64_t ret);
 /* The same from send: the callback comes later. */
 void aio_op_ended(struct aio_op *op, int64_t ret);
-/* Watches the engine's descriptor in the loop (again). */
-int aio_watch(struct aio *a);
 /* Carries op out on the calling thread, which may sleep. */
 int64_t aio_op_run(const struct aio_op *op);
 /* fallocate's mode for a DISCARD or WRITE_ZEROES. */

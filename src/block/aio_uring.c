@@ -29,12 +29,13 @@ static _Thread_local char thread_tag;
 
 /* Newer kernels need not interrupt the thread to complete: the first that the kernel takes. */
 static const unsigned setups[] = {
-	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, /* 6.1 */
-	IORING_SETUP_COOP_TASKRUN, /* 5.19 */
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG, /* 6.1 */
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 5.19 */
 	0,
 };
 
-static int ring_open(struct uring *u)
+static int ring_open(struct uring *u, int efd)
 {
 	struct io_uring_params p;
 	int ret = -EINVAL;
@@ -47,9 +48,13 @@ static int ring_open(struct uring *u)
 	if (ret)
 		return ret;
 	/* Linux 5.6, which brought READ, WRITE and FALLOCATE. */
-	if (!(p.features & IORING_FEAT_RW_CUR_POS)) {
+	if (!(p.features & IORING_FEAT_RW_CUR_POS))
+		ret = -ENOSYS;
+	else if (efd >= 0)
+		ret = io_uring_register_eventfd(&u->ring, efd);
+	if (ret) {
 		io_uring_queue_exit(&u->ring);
-		return -ENOSYS;
+		return ret;
 	}
 	u->open = true;
 	u->owner = &thread_tag;
@@ -59,7 +64,7 @@ static int ring_open(struct uring *u)
 static int uring_open(struct aio *a, struct err *e)
 {
 	struct uring *u = calloc(1, sizeof(*u));
-	int ret = u ? ring_open(u) : -ENOMEM;
+	int ret = u ? ring_open(u, a->efd) : -ENOMEM;
 
 	if (!ret) {
 		a->priv = u;
@@ -88,13 +93,6 @@ static void uring_close(struct aio *a)
 	a->priv = NULL;
 }
 
-static int uring_fd(const struct aio *a)
-{
-	const struct uring *u = a->priv;
-
-	return u->open ? u->ring.ring_fd : -1;
-}
-
 /* False: this thread cannot have one; the pool serves. */
 static bool own_ring(struct aio *a)
 {
@@ -104,17 +102,11 @@ static bool own_ring(struct aio *a)
 		return u->open;
 	if (a->in_kernel) /* against the contract of loops: what is in flight is drained first */
 		return false;
-	loop_fd_del(&a->watch);
 	if (u->open)
 		io_uring_queue_exit(&u->ring);
 	u->open = false;
 	u->owner = &thread_tag;
-	if (ring_open(u))
-		return false;
-	if (!aio_watch(a))
-		return true;
-	io_uring_queue_exit(&u->ring);
-	return u->open = false;
+	return !ring_open(u, a->efd);
 }
 
 static bool ring_can(const struct aio_op *op)
@@ -207,5 +199,4 @@ const struct aio_engine aio_uring = {
 	.close = uring_close,
 	.send = uring_send,
 	.reap = uring_reap,
-	.fd = uring_fd,
 };

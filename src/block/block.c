@@ -910,9 +910,13 @@ void blk_describe(const struct blk *b, FILE *f)
 			fprintf(f, " %s=%" PRIu64, kinds[k], b->cfg.throttle.limit[k].avg);
 		fputc('\n', f);
 	}
-	for (const struct blk_node *n = b->root; n; n = n->file)
-		if (n->drv->describe)
-			n->drv->describe(n, f);
+	for (const struct blk_node *n = b->root; n; n = n->file) {
+		if (!n->drv->describe)
+			continue;
+		fprintf(f, "    Driver %s: ", n->drv->name);
+		n->drv->describe(n, f);
+		fputc('\n', f);
+	}
 	if (!b->loop)
 		fputs("    [not attached to a device]\n", f);
 }

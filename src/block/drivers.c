@@ -4,13 +4,12 @@
 
 #include <stddef.h>
 
-extern const struct blk_driver blk_raw, blk_null_co, blk_null_aio;
-extern const struct blk_driver blk_file __attribute__((weak));
-extern const struct blk_driver blk_host_device __attribute__((weak));
+extern const struct blk_driver blk_raw, blk_blkdebug, blk_null_co, blk_null_aio;
+extern const struct blk_driver blk_file, blk_host_device;
 
 const struct blk_driver *const blk_drivers[] = {
 	&blk_raw, /* formats */
-	&blk_null_co, /* protocols */
-	&blk_null_aio,
-	NULL,
+	&blk_blkdebug, /* filters */
+	&blk_file, /* protocols */
+	&blk_host_device, &blk_null_co, &blk_null_aio, NULL,
 };

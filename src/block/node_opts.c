@@ -17,8 +17,8 @@
 /* --- keys that every node takes --- */
 
 static const char *const general_keys[] = {
-	"driver",  "node-name", "read-only", "auto-read-only", "cache.direct", "cache.no-flush",
-	"discard", "aio",       "locking",   "force-share",    "share-rw",
+	"driver",         "node-name", "read-only", "auto-read-only", "cache.direct",
+	"cache.no-flush", "discard",   "aio",       "force-share",    "share-rw",
 };
 
 size_t blk_known_keys(const struct blk_driver *drv, const char *names[], size_t max)
@@ -83,9 +83,7 @@ static int take_aio(struct opts *o, struct blk_open *how, struct err *e)
 int blk_take_keys(struct opts *o, struct blk_open *how, const char **name, struct err *e)
 {
 	static const char *const discard[] = { "ignore", "off", "unmap", "on" };
-	static const char *const locking[] = { "auto", "on", "off" };
 	int d = how->discard ? 2 : 0;
-	int l = how->locking ? 0 : 2;
 	int rc;
 
 	*name = opts_get(o, "node-name");
@@ -96,11 +94,9 @@ int blk_take_keys(struct opts *o, struct blk_open *how, const char **name, struc
 	    (rc = take_bool(o, "force-share", &how->share_rw, e)) ||
 	    (rc = take_bool(o, "share-rw", &how->share_rw, e)) ||
 	    (rc = take_choice(o, "discard", discard, ARRAY_SIZE(discard), &d, e)) ||
-	    (rc = take_choice(o, "locking", locking, ARRAY_SIZE(locking), &l, e)) ||
 	    (rc = take_aio(o, how, e)))
 		return rc;
 	how->discard = d >= 2;
-	how->locking = l != 2;
 	return 0;
 }
 

@@ -103,8 +103,8 @@ int blk_open_format(struct blk_node *file, const char *format, struct opts *o,
 
 	*probed_raw = false;
 	drv = format ? blk_driver_find(format) : NULL;
-	/* An image of another format opened as raw is what its user said; raw needs no look. */
-	if (!drv || drv->probe) {
+	/* Whatever it holds can be opened as raw: no need to look. */
+	if (!drv || strcmp(drv->name, "raw") != 0) {
 		rc = blk_probe(file, &found, format ? NULL : e);
 		if (rc && !format)
 			goto fail;
