@@ -27,6 +27,13 @@
 			ck_abort_msg("%s", #cond);                                                 \
 	} while (0)
 
+/* Rounds of the long tests of one thread; where each access is checked, fewer will do. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { ROUNDS = 5000 };
+#else
+enum { ROUNDS = 70000 };
+#endif
+
 /* Where things lie in the guest's memory. */
 enum {
 	DESC = 0x100000,
@@ -607,7 +614,7 @@ struct model {
 	struct vq_chain *held; /* popped and not pushed */
 	unsigned n_held;
 	int *used; /* ids in the order pushed; ring of d->size */
-	uint64_t pushed;
+	uint64_t pushed, flushed;
 };
 
 static struct model_chain *chain_at(struct model *m, uint64_t n)
@@ -701,7 +708,10 @@ static void model_flush(struct model *m)
 {
 	unsigned before = d->interrupts;
 
+	/* Nothing shows before the flush. */
+	REQUIRE(m->reclaimed < m->flushed || !used_waits());
 	vq_flush(&d->vq);
+	m->flushed = m->pushed;
 	REQUIRE(d->interrupts - before <= 1);
 	before = d->interrupts;
 	vq_flush(&d->vq);
@@ -742,7 +752,7 @@ START_TEST(round_trips)
 {
 	unsigned size = sizes[_i / N_FEATURES];
 	uint64_t features = features_of(_i % N_FEATURES);
-	uint64_t total = size > 1000 ? 3000 : 70000;
+	uint64_t total = size > 1000 ? 3000 : ROUNDS;
 	struct model m = { 0 };
 	uint32_t len;
 
@@ -764,7 +774,6 @@ START_TEST(round_trips)
 			model_pop(&m);
 		for (unsigned n = rnd(12); n; n--)
 			model_push(&m);
-		/* Nothing shows before the flush. */
 		model_flush(&m);
 		if (rnd(2))
 			model_reclaim(&m);
@@ -1385,7 +1394,7 @@ START_TEST(split_interrupts_by_flag)
 {
 	new_queue(4, features_of(0));
 	st16(virtq_used_event(d->avail, 4), 1000, __ATOMIC_RELAXED); /* means nothing */
-	for (unsigned i = 0; i < 70000; i++) {
+	for (unsigned i = 0; i < ROUNDS; i++) {
 		unsigned flags = rnd(4);
 
 		st16(&d->avail->flags, flags, __ATOMIC_RELAXED);
@@ -1450,7 +1459,7 @@ START_TEST(packed_interrupts_by_position)
 
 	new_queue(size, features_of(3));
 	d->driver->flags = cpu_to_le16(PVIRTQ_EVENT_DESC);
-	for (unsigned i = 0; i < (size > 1000 ? 60 : 20000); i++) {
+	for (unsigned i = 0; i < (size > 1000 ? 60 : ROUNDS / 4); i++) {
 		unsigned slots = 0, chains = 0, from = d->get, before = d->interrupts, at;
 		bool from_wrap = d->get_wrap, wrap = rnd(2);
 		const struct buf b[MAX_BUFS] = { one, one, one, one, one, one, one, one };
@@ -1532,7 +1541,7 @@ END_TEST
 START_TEST(doorbells)
 {
 	unsigned size = sizes[_i / 4];
-	unsigned turns = size > 1000 ? 40 : 40000;
+	unsigned turns = size > 1000 ? 40 : ROUNDS / 2;
 	struct vq_chain c = { .iov = iov, .max = VQ_MAX_IOV };
 	uint32_t len;
 
