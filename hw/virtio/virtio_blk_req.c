@@ -445,8 +445,7 @@ void vblk_kick(struct virtio_dev *v, struct virtqueue *vq)
 		virtio_broken(v, "queue %u: no memory for its requests", vq->index);
 		return;
 	}
-	/* Before the drive defers what it is given: the driver need not wait for that to be sent.
-	 */
+	/* Ahead of what the drive defers, so that the driver does not wait for its sending. */
 	loop_defer(v->loop, &q->publish);
 	vq_disable_notify(vq);
 	do
