@@ -5,10 +5,11 @@
 #include <stddef.h>
 
 extern const struct blk_driver blk_raw, blk_blkdebug, blk_null_co, blk_null_aio;
+extern const struct blk_driver blk_file, blk_host_device;
 
 const struct blk_driver *const blk_drivers[] = {
 	&blk_raw, /* formats */
 	&blk_blkdebug, /* filters */
-	&blk_null_co, /* protocols */
-	&blk_null_aio, NULL,
+	&blk_file, /* protocols */
+	&blk_host_device, &blk_null_co, &blk_null_aio, NULL,
 };
