@@ -530,7 +530,7 @@ int blk_add_drive(struct blk_set *s, const char *arg, struct drive *out, struct 
 	rc = opts_parse(&r.o, arg, NULL, e);
 	if (rc)
 		return rc;
-	if (r.o.head) {
+	if (r.o.head && *r.o.head) {
 		err_set(e, ERR_USAGE, EINVAL, "'%s' has no '='", r.o.head);
 		err_hint(e, "write file=%s", r.o.head);
 		rc = -EINVAL;
@@ -587,7 +587,7 @@ static int open_blockdev(struct blk_set *s, struct opts *o, struct err *e)
 	struct blk *b;
 
 	if (!drv) {
-		if (driver)
+		if (driver && *driver)
 			return blk_format_unknown(driver, NULL, e);
 		err_set(e, ERR_USAGE, EINVAL, "driver= is missing");
 		err_hint(e, "-blockdev help shows the drivers");

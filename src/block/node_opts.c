@@ -102,6 +102,8 @@ int blk_take_keys(struct opts *o, struct blk_open *how, const char **name, struc
 
 /* --- keys of children --- */
 
+enum { DOTS_MAX = 20 }; /* in a key: each level of nodes is opened by recursion */
+
 /* key without "child.", or NULL. */
 static const char *below(const char *key, const char *child)
 {
@@ -118,12 +120,26 @@ bool blk_has_sub_opts(const struct opts *o, const char *child)
 	return false;
 }
 
+static unsigned dots(const char *key)
+{
+	unsigned n = 0;
+
+	while (*key)
+		n += *key++ == '.';
+	return n;
+}
+
 int blk_sub_opts(const struct opts *o, const char *child, struct opts *sub, struct err *e)
 {
 	memset(sub, 0, sizeof(*sub));
 	for (size_t i = 0; i < o->n; i++) {
 		const char *key = below(o->opt[i].key, child);
 
+		if (key && dots(key) > DOTS_MAX) {
+			opts_free(sub);
+			return err_set(e, ERR_USAGE, ELOOP, "nodes more than %d above one another",
+				       DOTS_MAX);
+		}
 		if (key && !o->opt[i].used && opts_add(sub, key, o->opt[i].val)) {
 			opts_free(sub);
 			return err_set(e, ERR_HOST, ENOMEM, "out of memory");

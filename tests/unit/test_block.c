@@ -412,8 +412,8 @@ START_TEST(test_unsupported)
 	ck_assert_int_eq(LAST.op, BLK_WRITE);
 	ck_assert_uint_eq(LAST.flags, BLK_FUA);
 	ck_assert_uint_eq(fake_disk.mem[511], 7);
-	for (uint64_t i = 0; i < 2 * len; i++)
-		ck_assert_uint_eq(fake_disk.mem[512 + i], 0);
+	ck_assert_uint_eq(fake_disk.mem[512], 0);
+	ck_assert_int_eq(memcmp(fake_disk.mem + 512, fake_disk.mem + 513, 2 * len - 1), 0);
 	ck_assert_uint_eq(fake_disk.mem[512 + 2 * len], 7);
 	ck_assert_int_eq(run(BLK_WRITE_ZEROES, BLK_NO_FALLBACK, 0, 4096, NULL), -ENOTSUP);
 }
@@ -908,7 +908,7 @@ START_TEST(test_resize)
 	blk_detach(b);
 	ck_assert_int_eq(blk_resize(b, 1 << 20, &e), 0);
 	ck_assert_uint_eq(host.resized, 2);
-	b = add("driver=fake,if=none,id=ro,readonly=on");
+	b = add("driver=null-co,if=none,id=ro,readonly=on");
 	ck_assert_int_eq(blk_resize(b, 1 << 20, &e), -EROFS);
 	ck_assert_ptr_nonnull(strstr(e.msg, "drive 'ro'"));
 }
@@ -936,7 +936,7 @@ START_TEST(test_stats)
 	ck_assert_int_eq(run(BLK_DISCARD, 0, 0, 1024, NULL), 0);
 	ck_assert_int_eq(run(BLK_READ, 0, 1 << 20, 512, page), -EIO);
 	blk_get_stats(b, &st);
-	ck_assert_uint_eq(st.ops[BLK_READ], 2);
+	ck_assert_uint_eq(st.ops[BLK_READ], 1);
 	ck_assert_uint_eq(st.failed[BLK_READ], 1);
 	ck_assert_uint_eq(st.bytes[BLK_WRITE], 512);
 	ck_assert_uint_eq(st.ns[BLK_READ], 5 * MS);
