@@ -18,9 +18,21 @@
 	X(i8042) \
 	X(port92) \
 	X(acpi_pm) \
+	X(virtio_rng_pci) \
+	X(virtio_rng_mmio) \
+	X(virtio_blk_pci) \
+	X(virtio_blk_mmio) \
 	X(i440fx) \
 	X(piix3) \
-	X(pci_testdev)
+	X(pci_testdev) \
+	X(virtio_rng_pci) \
+	X(virtio_rng_mmio) \
+	X(virtio_serial_pci) \
+	X(virtio_serial_mmio) \
+	X(virtconsole) \
+	X(virtserialport) \
+	X(virtio_balloon_pci) \
+	X(virtio_balloon_mmio)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct dev_class name##_class;

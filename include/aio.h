@@ -28,6 +28,7 @@ struct aio_req {
 	bool fua; /* RWF_DSYNC */
 	bool blkdev; /* fd is a block device: BLKDISCARD, BLKZEROOUT */
 	bool unmap; /* WRITE_ZEROES: punch a hole rather than allocate */
+	bool direct; /* fd is open with O_DIRECT */
 	void (*done)(struct aio_req *r, int64_t ret); /* bytes done, or -errno; may be short */
 	struct aio_req *next, *merged;
 	int64_t ret;
@@ -37,10 +38,12 @@ struct aio_req {
  * The engine of kind for loop l (NULL: for synchronous use through aio_poll
  * alone); the same one each time, counted. AUTO: io_uring, or threads where the kernel
  * has none or forbids it. NATIVE and IO_URING fail with the reason instead.
+ * aio_get and aio_put: the main thread too.
  */
 int aio_get(struct loop *l, enum blk_aio kind, bool direct, struct aio **out, struct err *e);
 void aio_put(struct aio *a);
-const char *aio_name(const struct aio *a); /* "io_uring", "native", "threads" */
+const char *
+aio_name(const struct aio *a); /* "io_uring", "native", "threads"; "sync" without loop */
 
 void aio_submit(struct aio *a, struct aio_req *r);
 /* Sends what is queued, waits for at least one completion if any is in flight, runs callbacks. */

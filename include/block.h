@@ -48,6 +48,7 @@ struct blk_req {
 	struct blk_io io;
 	struct blk_req *next, *prev;
 	uint64_t start_ns;
+	uint64_t mark;
 };
 
 void blk_submit(struct blk *b, struct blk_req *r);
@@ -134,6 +135,16 @@ struct blk_stats {
 	uint64_t ops[BLK_OPS], bytes[BLK_OPS], ns[BLK_OPS], failed[BLK_OPS], merged[BLK_OPS];
 };
 void blk_get_stats(const struct blk *b, struct blk_stats *out);
+/* What the monitor shows; texts live as long as the blk. Main thread. */
+struct blk_info {
+	const char *filename, *format, *node_name;
+	const char *detect_zeroes; /* "off", "on", "unmap" */
+	const char *werror, *rerror;
+	bool writeback, direct, no_flush;
+	bool held; /* requests wait for blk_retry_all after an error */
+	bool held_no_space; /* ... because the host has no room */
+};
+void blk_get_info(const struct blk *b, struct blk_info *out);
 /* "info block" line(s) of one drive. */
 void blk_describe(const struct blk *b, FILE *f);
 

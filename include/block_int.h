@@ -81,6 +81,7 @@ struct blk_driver {
 	const char *desc;
 	bool protocol; /* opens something of the host's; else it has a child `file` */
 	bool filter; /* passes data through unchanged: not a format */
+	const char *child; /* the key of its child; NULL: "file" */
 	size_t size; /* of its private struct */
 	const struct prop *props; /* into the private struct; for -blockdev and -drive file.X= */
 	/* How sure it is that the first n bytes of a file are of this format: 0..100. */
@@ -90,11 +91,18 @@ struct blk_driver {
 	 * node->size and node->lim. Messages name the file and the field.
 	 */
 	int (*open)(struct blk_node *n, struct err *e);
+	/* Before open: takes keys that no table of props can name ("inject-error.0.errno"). May be
+	 * NULL. */
+	int (*keys)(struct blk_node *n, struct opts *o, struct err *e);
 	void (*close)(struct blk_node *n); /* nothing in flight; accepts half-open */
 	void (*submit)(struct blk_node *n, struct blk_io *io);
-	/* Sends what is queued and waits until at least one request in flight, if any, is done. */
+	/*
+	 * Sends what is queued and waits until at least one request in flight, if any, is
+	 * done; its children's too. NULL: the child's.
+	 */
 	void (*poll)(struct blk_node *n);
-	unsigned (*in_flight)(const struct blk_node *n);
+	unsigned (*in_flight)(const struct blk_node *n); /* without children; NULL: none */
+	/* Both on l's thread. */
 	int (*attach)(struct blk_node *n, struct loop *l, struct err *e); /* may be NULL */
 	void (*detach)(struct blk_node *n); /* nothing in flight; may be NULL */
 	/* Looks at the file again: its size may have changed. May be NULL. */
@@ -125,9 +133,10 @@ struct blk_node {
 	uint64_t size; /* bytes */
 	struct blk_limits lim;
 	struct blk_node *file, *backing;
+	struct blk_node *parent; /* whose child it is; a node has one at most */
 	struct loop *loop; /* attached to; else NULL */
 	unsigned refs;
-	struct blk_node *next; /* of the set's named nodes */
+	struct blk_node *next; /* in the list of all, for blk_node_find */
 };
 
 extern const struct blk_driver *const blk_drivers[]; /* NULL-ended; src/block/drivers.c */
@@ -153,6 +162,10 @@ static inline void blk_node_submit(struct blk_node *n, struct blk_io *io)
 }
 unsigned blk_node_in_flight(const struct blk_node *n); /* with children */
 void blk_node_drain(struct blk_node *n);
+/* Sends what is queued and waits for a completion, if anything is in flight; with children. */
+void blk_node_poll(struct blk_node *n);
+/* By node-name= or made-up name; NULL. Main thread. */
+struct blk_node *blk_node_find(const char *name);
 
 /*
  * Blocking, for opening, the image tool and set-up: submits and polls. On the

@@ -36,6 +36,8 @@ struct gmem;
 #define BOOT_PAGE_TABLES 0x9000ull /* 6 pages: identity map of the first 4 GiB by 2 MiB pages */
 #define BOOT_CMDLINE_ADDR 0x20000ull /* up to BOOT_CMDLINE_MAX bytes with the NUL */
 #define BOOT_CMDLINE_MAX 0x10000ull
+#define BOOT_DTB_ADDR 0x30000ull /* setup_data with the device tree, up to BOOT_DTB_MAX */
+#define BOOT_DTB_MAX 0x40000ull
 #define BOOT_EBDA_ADDR 0x9fc00ull /* reserved in e820 from here to 1 MiB */
 #define BOOT_ACPI_ADDR 0xe0000ull /* RSDP first, then the tables, up to 0x100000 */
 #define BOOT_KERNEL_MIN 0x100000ull
@@ -56,6 +58,8 @@ struct boot_request {
 	const char *linux_extra; /* parameters added for a Linux kernel only, or NULL */
 	struct gmem *mem;
 	bool ram_is_zero; /* no byte of RAM was ever written, apart from ACPI tables: see above */
+	const void *dtb; /* flattened device tree, or NULL */
+	size_t dtb_len;
 	uint64_t rsdp; /* guest address of the ACPI RSDP, 0 for none */
 	struct e820_entry e820[E820_MAX]; /* ascending; kernels are put into RAM entries only */
 	unsigned n_e820;

@@ -26,19 +26,24 @@ struct accel_opts {
 	int assist; /* enum assist_mode */
 };
 
+enum machine_type { MACHINE_PC, MACHINE_MICRO };
+
 struct machine_opts {
 	int memory; /* enum gmem_kind */
+	char *dumpdtb; /* write the device tree there and end; malloc'd, or NULL */
 };
 
 struct config {
 	uint64_t ram_size;
 	unsigned n_cpus;
 	const char *cpu; /* "host,+x,-y,z=off" or NULL; see cpuid_parse */
-	int machine; /* index into machine_names */
+	enum machine_type machine; /* index into machine_names */
 	struct machine_opts machine_opts;
 	struct accel_opts accel;
 	const char *kernel, *initrd, *append;
 	struct strlist serial, chardev, device, qmp, monitor, mon;
+	struct strlist drive, blockdev, object;
+	const char *hd[4]; /* -hda .. -hdd */
 	const char *debugcon;
 	bool nographic;
 	const char *display; /* NULL, "none" */

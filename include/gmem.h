@@ -52,6 +52,13 @@ void *gmem_ptr(const struct gmem *g, uint64_t gpa, size_t len);
 int gmem_read(const struct gmem *g, uint64_t gpa, void *buf, size_t len);
 int gmem_write(const struct gmem *g, uint64_t gpa, const void *buf, size_t len);
 
+/*
+ * Gives the host back the whole pages within [host, host+len), as gmem_ptr
+ * returned it: they read as zeros from now on, also while the guest runs.
+ * 0, -EFAULT when it is not writable RAM throughout, or the host's error.
+ */
+int gmem_discard(const struct gmem *g, void *host, size_t len);
+
 /* RAM below the PCI hole, and RAM at and above 4 GiB, in bytes. */
 uint64_t gmem_low_size(const struct gmem *g);
 uint64_t gmem_high_size(const struct gmem *g);

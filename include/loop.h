@@ -78,10 +78,22 @@ void loop_defer(struct loop *l, struct loop_defer *d);
 void loop_defer_cancel(struct loop *l, struct loop_defer *d);
 
 /*
- * How long the loop may look for events without sleeping, in nanoseconds; 0:
- * not at all. It adapts itself: less when nothing came. Before loop_run.
+ * --- polling: before it sleeps the loop may look for work by itself for a
+ * while, which saves whoever brings it a system call and the loop a wake-up.
+ * Off unless loop_set_poll gave it time (nanoseconds; before loop_run). It adapts
+ * itself: as long as sleeps turn out short it polls, when they do not it stops.
  */
+struct loop_poller {
+	bool (*poll)(void *ctx); /* does what work there is; true when there was any */
+	void (*begin)(void *ctx); /* nobody need ring from now on; may be NULL */
+	bool (*end)(void *ctx); /* the loop will sleep: ring again; true: work came in between */
+	void *ctx;
+	struct loop_poller *next;
+};
+
 void loop_set_poll(struct loop *l, uint64_t max_ns);
+void loop_poller_add(struct loop *l, struct loop_poller *p);
+void loop_poller_del(struct loop *l, struct loop_poller *p); /* not from a poller's callback */
 
 /*
  * The loop's owner, inside a callback, waits for other threads, which may

@@ -14,6 +14,7 @@
 #include "gmem.h"
 #include "irq.h"
 
+struct balloon_ops;
 struct blk_set;
 struct chardev_set;
 struct dev;
@@ -65,6 +66,10 @@ struct machine {
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
 	void (*power_button)(void *ctx);
 	void *power_button_ctx;
+	const struct balloon_ops *balloon; /* set by a balloon device; NULL: there is none */
+	struct dev *balloon_dev;
+	/* The guest has more or less memory than before (main loop); may be NULL. */
+	void (*balloon_changed)(struct machine *m);
 };
 
 /* Any thread, also with a device lock held: it is carried out later, on the main loop. */
@@ -108,6 +113,7 @@ void machine_remove_devices(struct machine *m);
 /* The boards (hw/machine_*.c): make what is always there and what cfg asks for. */
 struct config;
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e);
+int machine_micro_init(struct machine *m, const struct config *cfg, struct err *e);
 
 /* By id; NULL when there is none. */
 struct dev *machine_find_device(struct machine *m, const char *id);

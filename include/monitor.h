@@ -101,6 +101,12 @@ json_t *mon_port_in(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_port_out(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_memsave(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_pmemsave(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_query_balloon(struct mon *m, const json_t *args, struct err *e); /* monitor_balloon.c */
+json_t *mon_qmp_balloon(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_text_balloon(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_balloon_stats(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_balloon_hint(struct mon *m, const json_t *args, struct err *e);
+void mon_print_balloon(FILE *f, const struct mon *m, const json_t *result);
 json_t *mon_gva2gpa(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_pci(struct mon *m, const json_t *args, struct err *e); /* monitor_pci.c */
 void mon_print_pci(FILE *f, const struct mon *m, const json_t *result);

@@ -31,6 +31,8 @@ struct opts {
  */
 int opts_parse(struct opts *o, const char *text, const char *head_key, struct err *e);
 void opts_free(struct opts *o);
+/* Appends key=val. -ENOMEM. */
+int opts_add(struct opts *o, const char *key, const char *val);
 
 /* The last value of key, or NULL; marks it used. */
 const char *opts_get(struct opts *o, const char *key);

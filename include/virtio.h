@@ -24,6 +24,7 @@
 #include "log.h"
 #include "loop.h"
 #include "pci.h"
+#include "props.h"
 #include "virtqueue.h"
 
 struct virtio_dev;
@@ -93,6 +94,9 @@ struct virtio_type {
 struct virtio_transport_ops {
 	void (*notify_queue)(struct virtio_dev *v, struct virtqueue *vq); /* used buffer */
 	void (*notify_config)(struct virtio_dev *v); /* config changed, or NEEDS_RESET */
+	/* Doorbell writes of vq shall signal vq->doorbell from now on, or no more. Under dev.lock.
+	 */
+	void (*doorbell)(struct virtio_dev *v, struct virtqueue *vq, bool on);
 };
 
 /* The PCI transport's part (virtio_pci.c). */
@@ -107,18 +111,28 @@ struct virtio_pci {
 	_Atomic uint16_t config_vector;
 	_Atomic uint8_t isr_status;
 	uint8_t cfg_cap; /* offset of the configuration access capability */
+	bool has_legacy, has_modern;
+	/*
+	 * Doorbells follow the BARs. bell_lock comes after the bridge's config
+	 * lock (and so after dev.lock) and before the bus's.
+	 */
+	pthread_mutex_t bell_lock;
+	uint64_t bells; /* bit n: queue n has its doorbell on */
+	bool bells_legacy; /* those at the legacy port, else those of the notify region */
+	bool bar_mapped[PCI_BARS];
 };
 
 /* The MMIO transport's part (virtio_mmio.c). */
 struct virtio_mmio {
-	struct io_region regs, notify;
+	struct io_region regs;
 	struct irq irq;
-	uint64_t base;
-	unsigned irq_n;
+	uint64_t base; /* properties; 0: the next free ones */
+	uint32_t irq_n;
+	bool force_legacy; /* version 1 of the registers */
 	uint32_t feature_select, driver_feature_select;
-	uint16_t queue_select;
+	uint32_t queue_select;
+	uint32_t page_size, queue_align; /* version 1 */
 	_Atomic uint32_t isr_status;
-	_Atomic uint32_t generation;
 };
 
 struct virtio_dev {
@@ -131,6 +145,8 @@ struct virtio_dev {
 	bool legacy; /* the driver speaks 0.9.5: no VERSION_1, guest-endian (little) */
 	_Atomic uint8_t status;
 	_Atomic uint32_t config_generation;
+	bool unknown_features; /* the driver took bits above 63 */
+	bool started; /* under dev.lock: the queues are on v->loop, running or broken */
 	bool running; /* on v->loop: queues are served */
 	unsigned n_queues;
 	struct virtqueue *vq[VIRTIO_MAX_QUEUES];
@@ -138,7 +154,8 @@ struct virtio_dev {
 	/* properties that every virtio device has */
 	bool p_indirect, p_event_idx, p_packed, p_in_order, p_access_platform, p_ring_reset,
 		p_notification_data;
-	struct log_limit log;
+	struct log_limit log; /* under dev.lock */
+	struct log_limit loop_log; /* on v->loop */
 	union {
 		struct virtio_pci pci;
 		struct virtio_mmio mmio;
@@ -161,6 +178,9 @@ void virtio_config_changed(struct virtio_dev *v);
 void virtio_broken(struct virtio_dev *v, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* On v->loop: kick comes again for vq, after others on the loop have had their turn. */
+void virtio_requeue(struct virtqueue *vq);
+
 /* --- for transports (virtio.c); vCPU thread under dev.lock, or main with vCPUs parked --- */
 /* After props: type->init, offered features. Before the transport shows itself. */
 int virtio_init(struct virtio_dev *v, const struct virtio_transport_ops *t, struct err *e);
@@ -170,9 +190,23 @@ void virtio_reset(struct virtio_dev *v);
 void virtio_set_status(struct virtio_dev *v, uint8_t val);
 uint32_t virtio_host_features(const struct virtio_dev *v, uint32_t select); /* bits 32n.. */
 void virtio_set_driver_features(struct virtio_dev *v, uint32_t select, uint32_t val);
+/* The legacy interface's 32 bits; bits that are not offered are dropped, as it cannot refuse. */
+uint32_t virtio_legacy_features(const struct virtio_dev *v);
+void virtio_set_legacy_features(struct virtio_dev *v, uint32_t val);
+/* Queue n, or NULL. */
+struct virtqueue *virtio_queue(struct virtio_dev *v, unsigned n);
+/* What the driver writes of a queue's set-up: refused while the queue is enabled. */
+void virtio_set_queue_size(struct virtio_dev *v, struct virtqueue *vq, uint32_t size);
+void virtio_set_queue_addr(struct virtio_dev *v, struct virtqueue *vq, uint64_t *addr, bool high,
+			   uint32_t val);
+/* The legacy layout at base; 0 disables the queue. align is a power of two. */
+void virtio_set_legacy_ring(struct virtio_dev *v, struct virtqueue *vq, uint64_t base,
+			    uint32_t align);
 /* Queue enable and reset (queue_enable = 1, queue_reset = 1). */
 void virtio_enable_queue(struct virtio_dev *v, struct virtqueue *vq);
 void virtio_reset_queue(struct virtio_dev *v, struct virtqueue *vq);
+/* The same as a reset, by a register that needs no feature for it. */
+void virtio_disable_queue(struct virtio_dev *v, struct virtqueue *vq);
 /* Bounds-checked configuration access; what lies outside reads 0. */
 void virtio_config_read(struct virtio_dev *v, unsigned off, void *buf, unsigned len);
 void virtio_config_write(struct virtio_dev *v, unsigned off, const void *buf, unsigned len);
@@ -187,6 +221,26 @@ int virtio_mmio_init(struct dev *d, struct err *e);
 void virtio_mmio_reset(struct dev *d);
 void virtio_mmio_fini(struct dev *d);
 extern const struct prop virtio_pci_props[], virtio_mmio_props[];
+/* Calls fn for each virtio-mmio device of m: where its registers are and its interrupt line. */
+void virtio_mmio_each(struct machine *m,
+		      void (*fn)(void *ctx, uint64_t base, uint64_t size, unsigned irq), void *ctx);
+
+/* Rows of both transports' tables: features that the core offers. */
+#define VIRTIO_PROPS                                                                               \
+	PROP(struct virtio_dev, p_indirect, PROP_BOOL, "indirect_desc", "on",                      \
+	     "offer indirect descriptors"),                                                        \
+		PROP(struct virtio_dev, p_event_idx, PROP_BOOL, "event_idx", "on",                 \
+		     "offer event indices, which save interrupts and doorbells"),                  \
+		PROP(struct virtio_dev, p_packed, PROP_BOOL, "packed", "off",                      \
+		     "offer packed rings"),                                                        \
+		PROP(struct virtio_dev, p_in_order, PROP_BOOL, "in_order", "off",                  \
+		     "offer completion in order"),                                                 \
+		PROP(struct virtio_dev, p_access_platform, PROP_BOOL, "iommu_platform", "off",     \
+		     "offer ACCESS_PLATFORM, and insist on it"),                                   \
+		PROP(struct virtio_dev, p_ring_reset, PROP_BOOL, "queue_reset", "on",              \
+		     "offer the reset of single queues"),                                          \
+		PROP(struct virtio_dev, p_notification_data, PROP_BOOL, "notification_data",       \
+		     "off", "offer doorbells that carry the ring's position")
 
 /* ident: C name; st: the device's struct, beginning with struct virtio_dev. */
 #define VIRTIO_DEVICE(ident, st, vname, vdesc, vtype, vprops)                                      \

@@ -27,10 +27,12 @@ enum run_state {
 	RUN_PAUSED, /* stop */
 	RUN_SHUTDOWN, /* the guest powered off, -no-shutdown keeps it */
 	RUN_GUEST_PANICKED, /* pvpanic */
+	RUN_IO_ERROR, /* a disk failed or is full, werror=stop: waits for cont, or for room */
 	RUN_INTERNAL_ERROR, /* died with a report, -no-shutdown keeps it */
 };
 
-/* Events for the monitor ("STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "POWERDOWN"). */
+/* Events for the monitor ("STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "POWERDOWN"
+ * ...). */
 struct vm_listener {
 	void (*event)(void *ctx, const char *name);
 	void *ctx;
@@ -57,6 +59,8 @@ struct vm {
 	struct kvm_cpuid2 *cpuid; /* what vCPUs get, before their topology */
 	unsigned run_size; /* bytes of struct kvm_run and what follows */
 	uint64_t rsdp;
+	void *dtb; /* the device tree of a machine that has one; malloc'd */
+	size_t dtb_len;
 	uint64_t started_ns; /* CLOCK_MONOTONIC at vm_start; 0 before */
 };
 

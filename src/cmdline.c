@@ -15,15 +15,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "block.h"
 #include "chardev.h"
 #include "cpuid.h"
 #include "dev.h"
 #include "err.h"
+#include "object.h"
 #include "opts.h"
 #include "props.h"
 #include "vm.h"
 
-const char *const machine_names[] = { "pc", NULL };
+const char *const machine_names[] = { [MACHINE_PC] = "pc", [MACHINE_MICRO] = "micro", NULL };
 
 static const char *const memory_kinds[] = {
 	[GMEM_ANON] = "anonymous", [GMEM_MEMFD] = "memfd", NULL
@@ -32,6 +34,8 @@ static const char *const memory_kinds[] = {
 static const struct prop machine_props[] = {
 	PROP_CHOICE(struct machine_opts, memory, "memory", "anonymous", memory_kinds,
 		    "what backs guest RAM; memfd can be shared with other processes"),
+	PROP(struct machine_opts, dumpdtb, PROP_STR, "dumpdtb", NULL,
+	     "write the machine's flattened device tree to this file, and end"),
 	PROP_END
 };
 
@@ -153,12 +157,16 @@ static int set_machine(struct config *cfg, const char *arg, struct err *e)
 	static const char *const accels[] = { "kvm" };
 	struct opts o;
 	const char *type, *accel;
+	unsigned i;
 	int rc;
 
 	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
 		puts("Machines:\n"
-		     "  pc       PC with serial ports, RTC, keyboard controller and ACPI; boots "
-		     "-kernel (default)\n"
+		     "  pc       PC with PCI, serial ports, RTC, keyboard controller and ACPI "
+		     "(default)\n"
+		     "  micro    serial ports and virtio-mmio devices, described by a device tree "
+		     "and "
+		     "on Linux's\n           command line; no PCI, no ACPI, no firmware\n"
 		     "Properties of -machine (\"-machine pc,NAME=VALUE\"):");
 		props_help(machine_props, stdout);
 		return CMDLINE_DONE;
@@ -168,9 +176,13 @@ static int set_machine(struct config *cfg, const char *arg, struct err *e)
 		return rc;
 	type = opts_get(&o, "type");
 	accel = opts_get(&o, "accel");
-	if (type && strcmp(type, "pc")) {
+	for (i = 0; type && machine_names[i] && strcmp(type, machine_names[i]); i++)
+		;
+	if (type && !machine_names[i]) {
 		rc = err_set(e, ERR_USAGE, EINVAL, "no machine '%s'", type);
-		err_suggest(e, type, machine_names, 1);
+		err_suggest(e, type, machine_names, i);
+	} else if (type) {
+		cfg->machine = (enum machine_type)i;
 	}
 	if (!rc && accel && strcmp(accel, "kvm")) {
 		rc = err_set(e, ERR_USAGE, EINVAL, "no accelerator '%s'", accel);
@@ -391,14 +403,42 @@ APPEND(add_serial, serial)
 APPEND(add_qmp, qmp)
 APPEND(add_monitor, monitor)
 APPEND(add_mon, mon)
+STORE(set_hda, hd[0])
+STORE(set_hdb, hd[1])
+STORE(set_hdc, hd[2])
+STORE(set_hdd, hd[3])
+
+static int add_drive(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return config_add(&cfg->drive, arg, e);
+	blk_help(stdout);
+	return CMDLINE_DONE;
+}
+
+static int add_object(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return config_add(&cfg->object, arg, e);
+	object_help(stdout);
+	return CMDLINE_DONE;
+}
+
+static int add_blockdev(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return config_add(&cfg->blockdev, arg, e);
+	blk_help(stdout);
+	return CMDLINE_DONE;
+}
 
 /* clang-format off */
 static const struct option options[] = {
 	{ "m", "SIZE", "guest RAM; a bare number counts MiB, K M G T behind it (default 128M)", set_m, "Machine" },
 	{ "smp", "N", "CPUs, 1 to 255; also cpus=N,sockets=S,cores=C,threads=T (default 1)", set_smp },
 	{ "cpu", "host[,+X][,-X][,X=on|off]", "CPU features the guest sees; -cpu help lists them", print_cpu_help },
-	{ "machine", "pc[,PROP=VALUE...]", "the board; -machine help lists properties", set_machine },
-	{ "M", "pc[,...]", "the same as -machine", set_machine },
+	{ "machine", "pc|micro[,PROP=VALUE...]", "the board; -machine help lists properties", set_machine },
+	{ "M", "pc|micro[,...]", "the same as -machine", set_machine },
 	{ "accel", "kvm[,assist=auto|on|off]", "KVM, and help for guests on a software KVM", set_accel },
 	{ "enable-kvm", NULL, "accepted for habit's sake; KVM is always used", set_enable_kvm },
 	{ "name", "TEXT", "a name for the guest, shown by the monitor", set_name },
@@ -413,6 +453,13 @@ static const struct option options[] = {
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },
 	{ "device", "NAME[,PROP=VALUE...]", "add a device; -device help, -device NAME,help", print_device_help, "Devices" },
+	{ "drive", "file=FILE[,if=virtio|none][,format=F][,...]", "a disk: cache=, aio=, readonly=, discard=, throttling.* ...;\n-drive help lists formats", add_drive, "Disks" },
+	{ "blockdev", "driver=D,node-name=ID[,...]", "a disk image without a device, as key=value or JSON", add_blockdev },
+	{ "hda", "FILE", "the first hard disk; also -hdb, -hdc and -hdd", set_hda },
+	{ "hdb", "FILE", NULL, set_hdb },
+	{ "hdc", "FILE", NULL, set_hdc },
+	{ "hdd", "FILE", NULL, set_hdd },
+	{ "object", "iothread,id=ID", "a thread for devices' I/O (iothread=ID)", add_object },
 	{ "nodefaults", NULL, "no serial port and monitor that were not asked for", set_nodefaults },
 	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },
 	{ "qmp", "BACKEND", "JSON monitor (QMP), as in -qmp unix:PATH,server=on,wait=off", add_qmp },
@@ -537,11 +584,13 @@ int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
 
 void cmdline_free(struct config *cfg)
 {
-	struct strlist *lists[] = { &cfg->serial, &cfg->chardev, &cfg->device,
-				    &cfg->qmp,    &cfg->monitor, &cfg->mon };
+	struct strlist *lists[] = { &cfg->serial, &cfg->chardev,  &cfg->device,
+				    &cfg->qmp,    &cfg->monitor,  &cfg->mon,
+				    &cfg->drive,  &cfg->blockdev, &cfg->object };
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);
 	free(cfg->name);
+	props_free(machine_props, &cfg->machine_opts);
 	memset(cfg, 0, sizeof(*cfg));
 }

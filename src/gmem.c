@@ -7,6 +7,7 @@
 #include "gmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -136,6 +137,43 @@ int gmem_read(const struct gmem *g, uint64_t gpa, void *buf, size_t len)
 int gmem_write(const struct gmem *g, uint64_t gpa, const void *buf, size_t len)
 {
 	return copy(g, gpa, (uint8_t *)(uintptr_t)buf, len, true);
+}
+
+/* Whether [host, host+len) is RAM that the guest can write, in one range of g->ram. */
+static bool discardable(const struct gmem *g, const uint8_t *host, size_t len)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct gmem_range *r = &g->range[i];
+		uint64_t off = (uint64_t)(host - r->host);
+
+		if (host >= r->host && off < r->size && len <= r->size - off)
+			return !r->readonly && host >= g->ram &&
+			       (uint64_t)(host - g->ram) < g->ram_size;
+	}
+	return false;
+}
+
+int gmem_discard(const struct gmem *g, void *host, size_t len)
+{
+	const uintptr_t page = 4096;
+	uintptr_t from, end;
+	int rc;
+
+	if (!discardable(g, host, len))
+		return -EFAULT;
+	from = ((uintptr_t)host + page - 1) & ~(page - 1);
+	end = ((uintptr_t)host + len) & ~(page - 1);
+	if (from >= end)
+		return 0;
+	do {
+		/* A page of a memfd goes only when the file has a hole there. */
+		if (g->memfd >= 0)
+			rc = fallocate(g->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       (off_t)(from - (uintptr_t)g->ram), (off_t)(end - from));
+		else
+			rc = madvise((void *)from, end - from, MADV_DONTNEED);
+	} while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : 0;
 }
 
 uint64_t gmem_low_size(const struct gmem *g)

@@ -47,13 +47,15 @@ struct loop {
 	pthread_mutex_t lock;
 	pthread_cond_t call_done;
 	bool sleeping, quit, finished;
+	_Atomic bool poked; /* by another thread, since the loop last looked */
 	struct post *posts, **posts_end;
 	struct loop_timer *timers; /* by deadline; a handful, so a list will do */
 	struct loop_timer *expired; /* taken out of timers, about to be called */
 
 	/* deferred work; the loop's thread only */
 	struct loop_defer *deferred, **deferred_end;
-	uint64_t poll_max_ns;
+	struct loop_poller *pollers;
+	uint64_t poll_max_ns, poll_ns; /* at most, and at present */
 
 	pthread_cond_t look_again; /* for loop_wait */
 	pthread_mutex_t late; /* serialises loop_calls after the end; taken before lock */
@@ -118,11 +120,6 @@ void loop_destroy(struct loop *l)
 	free(l);
 }
 
-void loop_set_poll(struct loop *l, uint64_t max_ns)
-{
-	l->poll_max_ns = max_ns;
-}
-
 bool loop_is_current(const struct loop *l)
 {
 	return atomic_load(&l->owner) == &thread_tag || late_loop == l;
@@ -133,6 +130,7 @@ static void wake(struct loop *l)
 {
 	uint64_t one = 1;
 
+	atomic_store_explicit(&l->poked, true, memory_order_relaxed);
 	if (!l->sleeping)
 		return;
 	l->sleeping = false;
@@ -289,6 +287,77 @@ static void run_deferred(struct loop *l)
 		d->queued = false;
 		d->cb(d->ctx); /* may free d */
 	}
+}
+
+/* --- polling --------------------------------------------------------------------- */
+
+enum { POLL_FIRST_NS = 4000 };
+
+void loop_set_poll(struct loop *l, uint64_t max_ns)
+{
+	l->poll_max_ns = max_ns;
+}
+
+void loop_poller_add(struct loop *l, struct loop_poller *p)
+{
+	p->next = l->pollers;
+	l->pollers = p;
+}
+
+void loop_poller_del(struct loop *l, struct loop_poller *p)
+{
+	for (struct loop_poller **at = &l->pollers; *at; at = &(*at)->next) {
+		if (*at == p) {
+			*at = p->next;
+			return;
+		}
+	}
+}
+
+static bool pollers_end(struct loop *l)
+{
+	bool work = false;
+
+	for (struct loop_poller *p = l->pollers; p; p = p->next)
+		work |= p->end && p->end(p->ctx);
+	return work;
+}
+
+/* Whether another thread wants the loop. */
+static bool wanted(const struct loop *l)
+{
+	return atomic_load_explicit(&l->poked, memory_order_relaxed);
+}
+
+/* Looks for work until `until`. True when there was some, so that there is no need to sleep. */
+static bool poll_for(struct loop *l, uint64_t until)
+{
+	bool work = false;
+
+	for (struct loop_poller *p = l->pollers; p; p = p->next)
+		if (p->begin)
+			p->begin(p->ctx);
+	do {
+		for (struct loop_poller *p = l->pollers; p; p = p->next)
+			work |= p->poll(p->ctx);
+		if (work || l->deferred || wanted(l))
+			break;
+		__builtin_ia32_pause();
+	} while (loop_now_ns() < until);
+	return pollers_end(l) || work || l->deferred;
+}
+
+/* What the last sleep teaches: it was short enough to have been polled away, or it was not. */
+static void adapt(struct loop *l, uint64_t slept_ns)
+{
+	if (slept_ns <= l->poll_ns)
+		return;
+	if (slept_ns > l->poll_max_ns)
+		l->poll_ns = 0;
+	else
+		l->poll_ns = l->poll_ns ? l->poll_ns * 2 : POLL_FIRST_NS;
+	if (l->poll_ns > l->poll_max_ns)
+		l->poll_ns = l->poll_max_ns;
 }
 
 /* Runs what had been posted when it was called; what that posts waits for the next round. */
@@ -511,19 +580,31 @@ static int wait_events(struct loop *l, uint64_t ns)
 
 void loop_run(struct loop *l)
 {
-	uint64_t ns;
+	uint64_t ns, began;
+	bool polled;
 	int n;
 
 	atomic_store(&l->owner, &thread_tag);
 	pthread_mutex_lock(&l->lock);
 	l->finished = false;
 	while (!l->quit) {
+		atomic_store_explicit(&l->poked, false, memory_order_relaxed);
 		ns = sleep_ns(l);
+		if (ns && l->poll_ns && l->pollers) {
+			pthread_mutex_unlock(&l->lock);
+			began = loop_now_ns();
+			polled = poll_for(l, began + (ns < l->poll_ns ? ns : l->poll_ns));
+			pthread_mutex_lock(&l->lock);
+			ns = polled ? 0 : sleep_ns(l);
+		}
 		l->sleeping = ns != 0;
 		pthread_mutex_unlock(&l->lock);
 
+		began = ns && l->poll_max_ns ? loop_now_ns() : 0;
 		n = wait_events(l, ns);
 		l->batch_n = n < 0 ? 0 : n; /* EINTR: look round and wait again */
+		if (began)
+			adapt(l, loop_now_ns() - began);
 
 		pthread_mutex_lock(&l->lock);
 		l->sleeping = false;

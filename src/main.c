@@ -172,10 +172,12 @@ static int run(struct posada *p, struct err *e)
 	if (rc)
 		return rc;
 	rc = vm_create(&p->vm, &p->cfg, p->loop, p->chardevs, e);
-	rc = rc ? rc : add_monitors(p, e);
-	rc = rc ? rc : vm_start(&p->vm, e);
-	if (!rc)
-		loop_run(p->loop);
+	if (!rc && !p->cfg.machine_opts.dumpdtb) {
+		rc = add_monitors(p, e);
+		rc = rc ? rc : vm_start(&p->vm, e);
+		if (!rc)
+			loop_run(p->loop);
+	}
 	monitors_destroy(&p->vm);
 	vm_destroy(&p->vm);
 	return rc;
@@ -199,7 +201,7 @@ int main(int argc, char **argv)
 		}
 		return 0;
 	}
-	if (!rc && !p.cfg.kernel) {
+	if (!rc && !p.cfg.kernel && !p.cfg.machine_opts.dumpdtb) {
 		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
 		err_hint(&err, "name a kernel with -kernel FILE; 'posada -help' lists the options");
 	}

@@ -306,6 +306,8 @@ static json_t *event_data(const struct vm *vm, const char *name)
 	if (!strcmp(name, "RESET"))
 		return json_pack("{s:b, s:s}", "guest", !executing, "reason",
 				 executing ? "host-qmp-system-reset" : "guest-reset");
+	if (!strcmp(name, "BALLOON_CHANGE"))
+		return mon_balloon_event(vm);
 	if (!strcmp(name, "GUEST_PANICKED"))
 		return json_pack("{s:s}", "action", vm->cfg->no_shutdown ? "pause" : "poweroff");
 	if (!strcmp(name, "GUEST_CRASHLOADED"))

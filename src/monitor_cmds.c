@@ -401,6 +401,8 @@ static const char *bus_name(enum dev_bus b)
 		return "virtio-mmio";
 	case DEV_BUS_SYSTEM:
 		return "system";
+	case DEV_BUS_VIRTIO_SERIAL:
+		return "virtio-serial";
 	}
 	return "?";
 }
@@ -474,7 +476,8 @@ static json_t *query_devices(struct mon *m, const json_t *args, struct err *e)
 
 static void print_devices(FILE *f, const struct mon *m, const json_t *r)
 {
-	static const char *const buses[] = { "system", "isa", "pci" };
+	static const char *const buses[] = { "system", "isa", "pci", "virtio-mmio",
+					     "virtio-serial" };
 	const char *key;
 	json_t *d, *v;
 	size_t i;
@@ -633,6 +636,20 @@ const struct mon_cmd mon_cmds[] = {
 	  .help = "properties that a device takes", .run = device_list_properties },
 	{ .qmp = "query-chardev", .text = "info chardev", .help = "character backends",
 	  .run = query_chardev, .print = print_chardev },
+
+	{ .qmp = "balloon", .args = { ARG("value", MON_INT) },
+	  .help = "ask the guest to do with so many bytes of memory", .run = mon_qmp_balloon },
+	{ .text = "balloon", .args = { ARG("mib", MON_INT) },
+	  .help = "ask the guest to do with so much memory, in MiB", .run = mon_text_balloon },
+	{ .qmp = "query-balloon", .text = "info balloon",
+	  .help = "memory that the guest has now (MiB), and its statistics",
+	  .run = mon_query_balloon, .print = mon_print_balloon },
+	{ .qmp = "x-balloon-stats", .text = "balloon_stats", .args = { ARG("seconds", MON_INT) },
+	  .help = "ask the guest for statistics every so many seconds; 0: no more",
+	  .run = mon_balloon_stats },
+	{ .qmp = "x-balloon-hint", .text = "balloon_hint",
+	  .help = "ask the guest how much memory is free (free-page-hint=on)",
+	  .run = mon_balloon_hint },
 
 	{ .text = "x", .args = { OPT("fmt", MON_FMT), ARG("addr", MON_INT) },
 	  .help = "show memory at a linear address", .run = mon_x },

@@ -57,6 +57,9 @@ json_t *mon_run(struct mon *m, const struct mon_cmd *c, const json_t *args, stru
 /* Sends SHUTDOWN to those who have not heard it from the VM: quitting has no event of its own. */
 void mon_tell_end(struct vm *vm);
 
+/* BALLOON_CHANGE's data; NULL without a balloon. */
+json_t *mon_balloon_event(const struct vm *vm);
+
 /* As in the greeting and query-version. */
 json_t *mon_version(void);
 

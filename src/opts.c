@@ -44,6 +44,11 @@ static int add(struct opts *o, const char *key, const char *val, bool bare)
 	return 0;
 }
 
+int opts_add(struct opts *o, const char *key, const char *val)
+{
+	return add(o, key, val, false);
+}
+
 int opts_parse(struct opts *o, const char *text, const char *head_key, struct err *e)
 {
 	char *part = malloc(strlen(text) + 1);

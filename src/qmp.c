@@ -122,7 +122,9 @@ static const struct mon_cmd *find(const char *name, struct err *e)
 
 static const char *error_class(const struct err *e)
 {
-	return e->code == ENODEV ? "DeviceNotFound" : "GenericError";
+	if (e->code == ENODEV)
+		return "DeviceNotFound";
+	return e->code == ENOTCONN ? "DeviceNotActive" : "GenericError";
 }
 
 /* Checks the request's own members. 0 or -EINVAL. */

@@ -14,14 +14,19 @@
 
 #include "acpi.h"
 #include "assist.h"
+#include "block.h"
 #include "boot.h"
 #include "config.h"
 #include "cpuid.h"
 #include "err.h"
+#include "devtree.h"
+#include "iothread.h"
 #include "log.h"
 #include "loop.h"
+#include "object.h"
 #include "pci.h"
 #include "vcpu.h"
+#include "virtio.h"
 
 const char *run_state_name(enum run_state s)
 {
@@ -31,6 +36,7 @@ const char *run_state_name(enum run_state s)
 		[RUN_PAUSED] = "paused",
 		[RUN_SHUTDOWN] = "shutdown",
 		[RUN_GUEST_PANICKED] = "guest-panicked",
+		[RUN_IO_ERROR] = "io-error",
 		[RUN_INTERNAL_ERROR] = "internal-error",
 	};
 
@@ -115,6 +121,7 @@ void vm_pause(struct vm *vm)
 	hold(vm);
 	wait_parked(vm);
 	vm->state = RUN_PAUSED;
+	blk_drain_all(vm->m.blks);
 	tell(vm, "STOP");
 }
 
@@ -125,6 +132,7 @@ int vm_resume(struct vm *vm, struct err *e)
 		return 0;
 	case RUN_PRELAUNCH:
 	case RUN_PAUSED:
+	case RUN_IO_ERROR:
 		break;
 	case RUN_GUEST_PANICKED:
 	case RUN_SHUTDOWN:
@@ -137,7 +145,47 @@ int vm_resume(struct vm *vm, struct err *e)
 	vm->state = RUN_RUNNING;
 	tell(vm, "RESUME");
 	let_go(vm);
+	blk_retry_all(vm->m.blks);
 	return 0;
+}
+
+/* --- what disks ask for -------------------------------------------------------- */
+
+/* In a callback of the block layer, maybe with requests on their way: only the vCPUs are stopped.
+ */
+static void disk_stop(void *ctx, struct blk *b, bool write, int error)
+{
+	struct vm *vm = ctx;
+
+	if (vm->state != RUN_RUNNING)
+		return;
+	hold(vm);
+	wait_parked(vm);
+	vm->state = RUN_IO_ERROR;
+	log_warn("drive '%s': %s failed: %s; the guest is paused", blk_id(b),
+		 write ? "a write" : "a read", strerror(error));
+	log_note(error == ENOSPC ? "it goes on by itself when there is room on the host"
+				 : "'cont' in the monitor tries again");
+	tell(vm, "STOP");
+}
+
+static void disk_resume(void *ctx, struct blk *b)
+{
+	struct vm *vm = ctx;
+	struct err err;
+
+	if (vm->state != RUN_IO_ERROR)
+		return;
+	log_note("drive '%s': there is room again; the guest goes on", blk_id(b));
+	vm_resume(vm, &err);
+}
+
+static void disk_error(void *ctx, struct blk *b, bool write, int error, const char *action)
+{
+	struct vm *vm = ctx;
+
+	if (strcmp(action, "ignore"))
+		tell(vm, "BLOCK_IO_ERROR");
 }
 
 void vm_quit(struct vm *vm, int status)
@@ -219,6 +267,11 @@ static void request(struct machine *m, enum machine_request what, int code)
 	loop_post(m->loop, carry_out, rq);
 }
 
+static void balloon_changed(struct machine *m)
+{
+	tell(vm_of(m), "BALLOON_CHANGE");
+}
+
 static const struct machine_ops machine_ops = {
 	.request = request,
 	.msi_send = kvm_msi_send,
@@ -244,25 +297,56 @@ void vm_guest_died(struct vm *vm)
 
 /* --- making ------------------------------------------------------------------- */
 
+struct text {
+	char *p;
+	size_t n, max;
+};
+
+static void add_mmio_param(void *ctx, uint64_t base, uint64_t size, unsigned irq)
+{
+	struct text *t = ctx;
+	int n = snprintf(t->p + t->n, t->max - t->n, "%svirtio_mmio.device=%llu@0x%llx:%u",
+			 t->n ? " " : "", (unsigned long long)size, (unsigned long long)base, irq);
+
+	if (n > 0 && (size_t)n < t->max - t->n)
+		t->n += (size_t)n;
+	else
+		t->p[t->n] = 0;
+}
+
+/* What tells a Linux without a device tree of virtio-mmio devices. */
+static void virtio_mmio_params(struct vm *vm, char *out, size_t max)
+{
+	struct text t = { .p = out, .max = max };
+
+	out[0] = 0;
+	virtio_mmio_each(&vm->m, add_mmio_param, &t);
+}
+
 static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, struct err *e)
 {
+	const char *assist = vm->assist ? assist_linux_params(vm) : "";
+	char mmio[1024], extra[2048];
 	struct boot_request rq = {
 		.kernel = vm->cfg->kernel,
 		.initrd = vm->cfg->initrd,
 		.append = vm->cfg->append,
-		.linux_extra = vm->assist ? assist_linux_params(vm) : NULL,
+		.linux_extra = extra[0] ? extra : NULL,
+		.dtb = vm->dtb,
+		.dtb_len = vm->dtb_len,
 		.mem = &vm->m.mem,
 		.rsdp = vm->rsdp,
 		.ram_is_zero = first,
 	};
-
 	int rc;
 
+	virtio_mmio_params(vm, mmio, sizeof(mmio));
+	snprintf(extra, sizeof(extra), "%s%s%s", assist, *assist && *mmio ? " " : "", mmio);
 	rq.n_e820 = boot_e820(&vm->m.mem, rq.e820);
 	rc = boot_load(&rq, entry, e);
-	if (!rc && first && entry->is_linux && rq.linux_extra && *rq.linux_extra)
+	if (!rc && first && entry->is_linux && *assist)
 		log_note("this host's KVM is software; added to the kernel's command line: %s",
-			 rq.linux_extra);
+			 assist);
 	return rc;
 }
 
@@ -279,8 +363,8 @@ static void reset_vcpu(struct vcpu *v, void *ctx)
 	call->rc = vcpu_reset(v, v->id ? NULL : call->entry, &call->err);
 }
 
-/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
-static int load_and_reset(struct vm *vm, bool first, struct err *e)
+/* What firmware would tell the guest: ACPI's tables, or the MultiProcessor table. */
+static int build_tables(struct vm *vm, struct err *e)
 {
 	struct acpi_config acpi = {
 		.n_cpus = vm->n_cpus,
@@ -290,13 +374,22 @@ static int load_and_reset(struct vm *vm, bool first, struct err *e)
 		.pvpanic = vm->m.pvpanic,
 		.pci = vm->m.pci != NULL,
 	};
+
+	if (vm->cfg->machine == MACHINE_MICRO)
+		return mptable_build(&vm->m.mem, vm->n_cpus, e);
+	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
+	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
+	return acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+}
+
+/* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
+static int load_and_reset(struct vm *vm, bool first, struct err *e)
+{
 	struct boot_entry entry = { 0 };
 	int rc;
 
 	pci_assign_resources(&vm->m);
-	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
-	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
-	rc = acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	rc = build_tables(vm, e);
 	rc = rc ? rc : load_kernel(vm, first, &entry, e);
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		struct reset_call call = { .entry = &entry };
@@ -368,9 +461,80 @@ static int create_cpus(struct vm *vm, struct err *e)
 	return rc;
 }
 
+static const struct blk_host disk_ops = {
+	.stop = disk_stop,
+	.resume = disk_resume,
+	.io_error = disk_error,
+};
+
+static int add_objects(struct vm *vm, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < vm->cfg->object.n; i++) {
+		rc = object_add(&vm->m, vm->cfg->object.s[i], e);
+		if (rc)
+			err_prefix(e, "-object %s: ", vm->cfg->object.s[i]);
+	}
+	return rc;
+}
+
+static int (*const boards[])(struct machine *m, const struct config *cfg, struct err *e) = {
+	[MACHINE_PC] = machine_pc_init,
+	[MACHINE_MICRO] = machine_micro_init,
+};
+
+static void add_fdt_device(void *ctx, uint64_t base, uint64_t size, unsigned irq)
+{
+	struct fdt_machine *d = ctx;
+
+	if (d->n_virtio == FDT_DEVICES_MAX)
+		return;
+	d->virtio[d->n_virtio].base = base;
+	d->virtio[d->n_virtio].size = size;
+	d->virtio[d->n_virtio++].irq = irq;
+}
+
+static int write_dtb(const struct vm *vm, struct err *e)
+{
+	const char *file = vm->cfg->machine_opts.dumpdtb;
+	FILE *f = fopen(file, "we");
+	bool ok = f && fwrite(vm->dtb, vm->dtb_len, 1, f) == 1;
+	int code = errno;
+
+	if (f && fclose(f)) {
+		code = errno;
+		ok = false;
+	}
+	return ok ? 0
+		  : err_set(e, ERR_INPUT, code, "-machine dumpdtb=%s: cannot write it: %s", file,
+			    strerror(code));
+}
+
+/* The micro machine's, or that of any machine when it is to be written to a file. */
+static int make_dtb(struct vm *vm, struct err *e)
+{
+	struct fdt_machine d = {
+		.model = machine_names[vm->cfg->machine],
+		.mem = &vm->m.mem,
+		.n_cpus = vm->n_cpus,
+		.serial_mask = vm->m.serial_mask,
+		.pci = vm->m.pci != NULL,
+		.bootargs = vm->cfg->append,
+	};
+	int rc;
+
+	if (vm->cfg->machine != MACHINE_MICRO && !vm->cfg->machine_opts.dumpdtb)
+		return 0;
+	virtio_mmio_each(&vm->m, add_fdt_device, &d);
+	rc = fdt_build(&d, &vm->dtb, &vm->dtb_len, e);
+	return rc || !vm->cfg->machine_opts.dumpdtb ? rc : write_dtb(vm, e);
+}
+
 int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	      struct chardev_set *chardevs, struct err *e)
 {
+	struct blk_host disk_host;
 	int rc;
 
 	memset(vm, 0, sizeof(*vm));
@@ -383,6 +547,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	pthread_cond_init(&vm->go_cond, NULL);
 	vm->m.ops = &machine_ops;
 	vm->m.loop = loop;
+	vm->m.balloon_changed = balloon_changed;
 	vm->m.chardevs = chardevs;
 	vm->m.n_cpus = cfg->n_cpus;
 	vm->m.rtc = cfg->rtc;
@@ -399,8 +564,15 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 		vm->m.pio.doorbell_ctx = vm->m.mmio.doorbell_ctx = vm;
 		rc = create_cpus(vm, e);
 	}
-	rc = rc ? rc : machine_pc_init(&vm->m, cfg, e);
-	return rc ? rc : load_and_reset(vm, true, e);
+	disk_host = disk_ops;
+	disk_host.ctx = vm;
+	rc = rc ? rc : blk_set_create(&vm->m.blks, loop, &disk_host, e);
+	rc = rc ? rc : add_objects(vm, e);
+	rc = rc ? rc : boards[cfg->machine](&vm->m, cfg, e);
+	rc = rc ? rc : make_dtb(vm, e);
+	if (rc || cfg->machine_opts.dumpdtb)
+		return rc;
+	return load_and_reset(vm, true, e);
 }
 
 int vm_start(struct vm *vm, struct err *e)
@@ -439,6 +611,9 @@ void vm_destroy(struct vm *vm)
 				pthread_join(vm->vcpu[i]->thread, NULL);
 	}
 	machine_remove_devices(&vm->m);
+	iothreads_destroy(&vm->m);
+	if (vm->m.blks)
+		blk_set_destroy(vm->m.blks);
 	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
 		vcpu_destroy(vm->vcpu[i]);
 	free(vm->vcpu);
@@ -450,6 +625,7 @@ void vm_destroy(struct vm *vm)
 	gmem_fini(&vm->m.mem);
 	free(vm->cpuid);
 	kvm_irq_destroy(vm);
+	free(vm->dtb);
 	pthread_cond_destroy(&vm->go_cond);
 	pthread_mutex_destroy(&vm->lock);
 }

@@ -89,6 +89,15 @@ struct linux_boot_params {
 	uint8_t pad7[0x1000 - 0xcd0];
 };
 
+/* What setup_data points to; `len` bytes follow. */
+struct linux_setup_data {
+	struct le64 next;
+	struct le32 type, len;
+};
+
+#define LINUX_SETUP_DTB 2
+
+_Static_assert(sizeof(struct linux_setup_data) == 16, "setup_data");
 _Static_assert(sizeof(struct linux_setup_header) == 0x26c - 0x1f1, "setup_header");
 _Static_assert(sizeof(struct linux_e820_entry) == 20, "e820 entry");
 _Static_assert(sizeof(struct linux_boot_params) == 4096, "boot_params");

@@ -187,11 +187,35 @@ static struct linux_setup_header default_header(void)
 	};
 }
 
+/* "The Linux/x86 Boot Protocol", struct setup_data. Returns its address, 0 without a tree. */
+static int put_dtb(struct boot *b, uint64_t *addr, struct err *e)
+{
+	const struct boot_request *rq = b->rq;
+	const struct linux_setup_data head = {
+		.type = cpu_to_le32(LINUX_SETUP_DTB),
+		.len = cpu_to_le32((uint32_t)rq->dtb_len),
+	};
+	uint8_t *to;
+
+	*addr = 0;
+	if (!rq->dtb)
+		return 0;
+	if (sizeof(head) + rq->dtb_len > BOOT_DTB_MAX)
+		return err_set(e, ERR_USAGE, E2BIG,
+			       "the machine's device tree has %zu bytes, more than %llu",
+			       rq->dtb_len, (unsigned long long)BOOT_DTB_MAX);
+	to = boot_low(b, BOOT_DTB_ADDR, sizeof(head) + rq->dtb_len);
+	memcpy(to, &head, sizeof(head));
+	memcpy(to + sizeof(head), rq->dtb, rq->dtb_len);
+	*addr = BOOT_DTB_ADDR;
+	return 0;
+}
+
 int linux_enter(struct boot *b, const struct linux_setup_header *hdr, uint64_t rip, struct err *e)
 {
 	const struct boot_request *rq = b->rq;
 	struct linux_boot_params bp = { .hdr = hdr ? *hdr : default_header() };
-	uint64_t initrd, initrd_size, cmdline_max;
+	uint64_t initrd, initrd_size, cmdline_max, dtb;
 	int ret;
 
 	/* Only Linux has this limit; what else may be started this way can use all there is. */
@@ -201,6 +225,8 @@ int linux_enter(struct boot *b, const struct linux_setup_header *hdr, uint64_t r
 		return ret;
 	ret = boot_load_initrd(b, (uint64_t)le32_to_cpu(bp.hdr.initrd_addr_max) + 1, &initrd,
 			       &initrd_size, e);
+	if (!ret)
+		ret = put_dtb(b, &dtb, e);
 	if (ret)
 		return ret;
 
@@ -208,7 +234,7 @@ int linux_enter(struct boot *b, const struct linux_setup_header *hdr, uint64_t r
 	bp.hdr.cmd_line_ptr = cpu_to_le32(BOOT_CMDLINE_ADDR);
 	bp.hdr.ramdisk_image = cpu_to_le32((uint32_t)initrd);
 	bp.hdr.ramdisk_size = cpu_to_le32((uint32_t)initrd_size);
-	bp.hdr.setup_data = cpu_to_le64(0);
+	bp.hdr.setup_data = cpu_to_le64(dtb);
 	bp.acpi_rsdp_addr = cpu_to_le64(rq->rsdp);
 	bp.e820_entries = (uint8_t)rq->n_e820;
 	for (unsigned i = 0; i < rq->n_e820; i++) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -554,6 +555,237 @@ START_TEST(quit_from_another_thread_wakes_an_idle_loop)
 }
 END_TEST
 
+static void timer_quit(void *ctx)
+{
+	loop_quit(l);
+}
+
+/* --- deferred work ------------------------------------------------------------ */
+
+static struct {
+	struct loop_defer d[3];
+	char order[32];
+} dd;
+
+static void defer_note(const char *what)
+{
+	strncat(dd.order, what, sizeof(dd.order) - strlen(dd.order) - 1);
+}
+
+static void defer_a(void *ctx)
+{
+	defer_note("a");
+	loop_defer(l, &dd.d[2]);
+}
+
+static void defer_b(void *ctx)
+{
+	defer_note("b");
+}
+
+static void defer_c(void *ctx)
+{
+	defer_note("c");
+	loop_quit(l);
+}
+
+static void defer_from_post(void *ctx)
+{
+	defer_note("<");
+	loop_defer(l, &dd.d[0]);
+	loop_defer(l, &dd.d[1]);
+	loop_defer(l, &dd.d[0]); /* once only */
+	defer_note(">");
+}
+
+static void defer_setup(void)
+{
+	memset(&dd, 0, sizeof(dd));
+	dd.d[0].cb = defer_a;
+	dd.d[1].cb = defer_b;
+	dd.d[2].cb = defer_c;
+}
+
+START_TEST(deferred_work_runs_after_the_callback_and_in_order)
+{
+	defer_setup();
+	loop_post(l, defer_from_post, NULL);
+	loop_post(l, defer_from_post, NULL);
+	loop_run(l);
+	ck_assert_str_eq(dd.order, "<><>abc");
+}
+END_TEST
+
+static void defer_and_cancel(void *ctx)
+{
+	loop_defer(l, &dd.d[0]);
+	loop_defer(l, &dd.d[1]);
+	loop_defer_cancel(l, &dd.d[1]);
+	loop_defer_cancel(l, &dd.d[0]);
+	loop_defer(l, &dd.d[2]); /* the list's end is still right */
+}
+
+START_TEST(deferred_work_can_be_cancelled)
+{
+	defer_setup();
+	loop_post(l, defer_and_cancel, NULL);
+	loop_run(l);
+	ck_assert_str_eq(dd.order, "c");
+}
+END_TEST
+
+static void defer_again(void *ctx)
+{
+	unsigned *n = ctx;
+
+	if (++*n < 100000)
+		loop_defer(l, &dd.d[0]);
+}
+
+START_TEST(deferring_for_ever_does_not_starve_timers)
+{
+	struct loop_timer t;
+	unsigned n = 0;
+
+	dd.d[0] = (struct loop_defer){ .cb = defer_again, .ctx = &n };
+	loop_timer_init(&t, l, timer_quit, NULL);
+	loop_timer_set(&t, loop_now_ns() + 1);
+	loop_defer(l, &dd.d[0]);
+	loop_run(l);
+	ck_assert_uint_ge(n, 1);
+	ck_assert_uint_eq(n, 100000); /* what was deferred still ran before the end */
+}
+END_TEST
+
+/* --- waiting that serves calls ---------------------------------------------------- */
+
+static struct {
+	_Atomic bool done;
+	unsigned calls, posts;
+} w;
+
+static void count_call(void *ctx)
+{
+	w.calls++;
+}
+
+static void count_post(void *ctx)
+{
+	w.posts++;
+}
+
+static void *calls_the_waiting_loop(void *arg)
+{
+	loop_post(l, count_post, NULL);
+	loop_call(l, count_call, NULL);
+	loop_call(l, count_call, NULL);
+	atomic_store(&w.done, true);
+	loop_wake(l);
+	return NULL;
+}
+
+static bool w_done(void *ctx)
+{
+	return atomic_load(&w.done);
+}
+
+static void wait_for_caller(void *ctx)
+{
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, calls_the_waiting_loop, NULL), 0);
+	loop_wait(l, w_done, NULL);
+	ck_assert_uint_eq(w.calls, 2);
+	ck_assert_uint_eq(w.posts, 0); /* posts wait for the loop */
+	pthread_join(t, NULL);
+	loop_quit(l);
+}
+
+START_TEST(waiting_loop_serves_calls_but_not_posts)
+{
+	memset(&w, 0, sizeof(w));
+	loop_post(l, wait_for_caller, NULL);
+	loop_run(l);
+	ck_assert_uint_eq(w.posts, 1);
+}
+END_TEST
+
+/* --- polling ------------------------------------------------------------------------ */
+
+static struct poll_model {
+	struct loop_poller p;
+	struct loop_fd f;
+	int fd;
+	unsigned polls, begins, ends, events;
+	_Atomic bool work;
+	bool rings; /* a ring is wanted: not polling */
+	unsigned found;
+} pm;
+
+static bool pm_poll(void *ctx)
+{
+	pm.polls++;
+	ck_assert(!pm.rings);
+	if (!atomic_exchange(&pm.work, false))
+		return false;
+	pm.found++;
+	return true;
+}
+
+static void pm_begin(void *ctx)
+{
+	pm.begins++;
+	pm.rings = false;
+}
+
+static bool pm_end(void *ctx)
+{
+	pm.ends++;
+	pm.rings = true;
+	return false;
+}
+
+static void pm_event(void *ctx, uint32_t events)
+{
+	pm.events++;
+}
+
+static void *pm_feed(void *arg)
+{
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		ck_assert_int_eq(write(pm.fd, &one, sizeof(one)), sizeof(one));
+		for (uint64_t t = loop_now_ns() + 20000; loop_now_ns() < t;)
+			;
+	}
+	loop_quit(l);
+	return NULL;
+}
+
+START_TEST(loop_polls_when_sleeps_are_short)
+{
+	pthread_t t;
+
+	memset(&pm, 0, sizeof(pm));
+	pm.rings = true;
+	pm.p = (struct loop_poller){ .poll = pm_poll, .begin = pm_begin, .end = pm_end };
+	pm.fd = eventfd(0, EFD_NONBLOCK);
+	ck_assert_int_eq(loop_fd_add(l, &pm.f, pm.fd, EPOLLIN | EPOLLET, pm_event, NULL), 0);
+	loop_set_poll(l, 10000000);
+	loop_poller_add(l, &pm.p);
+	ck_assert_int_eq(pthread_create(&t, NULL, pm_feed, NULL), 0);
+	loop_run(l);
+	pthread_join(t, NULL);
+	ck_assert_uint_gt(pm.polls, 0);
+	ck_assert_uint_eq(pm.begins, pm.ends);
+	ck_assert(pm.rings);
+	loop_poller_del(l, &pm.p);
+	loop_fd_del(&pm.f);
+	close(pm.fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("loop");
@@ -575,6 +807,11 @@ int main(void)
 	tcase_add_test(t, fd_deleted_by_its_own_callback);
 	tcase_add_test(t, fd_out_of_the_set_reports_nothing);
 	tcase_add_test(t, regular_file_is_refused);
+	tcase_add_test(t, deferred_work_runs_after_the_callback_and_in_order);
+	tcase_add_test(t, deferred_work_can_be_cancelled);
+	tcase_add_test(t, deferring_for_ever_does_not_starve_timers);
+	tcase_add_test(t, waiting_loop_serves_calls_but_not_posts);
+	tcase_add_test(t, loop_polls_when_sleeps_are_short);
 	tcase_add_test(t, quit_from_another_thread_wakes_an_idle_loop);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A pool of threads that carry operations out by blocking system calls: the
+ * engine "threads", and the other engines' way for what the kernel cannot do
+ * asynchronously. One pool for the process: threads come on demand and go
+ * when they have had nothing to do for a while.
+ *
+ * `lock` guards the queue and the counts. A thread gives an operation back by a
+ * list that the loop takes as a whole, and writes the eventfd only when that list was
+ * empty: one wake-up for all that is done by the time the loop looks.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aio_int.h"
+#include "err.h"
+
+enum {
+	THREADS_MOST = 64,
+	IDLE_SECONDS = 10,
+	STACK = 128 << 10,
+	/* A copy of more than that keeps the loop from its other work; it goes to a thread. */
+	CACHED_MOST = 128 << 10,
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t work; /* on CLOCK_MONOTONIC */
+	pthread_cond_t left; /* an engine's last operation is out of a thread's hands */
+	struct aio_list queue;
+	unsigned threads, idle;
+	bool waking; /* a thread is on its way that has not taken an operation yet */
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER };
+
+static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
+
+static void pool_init(void)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool.work, &attr);
+	pthread_condattr_destroy(&attr);
+	aio_list_init(&pool.queue);
+}
+
+/* Not the lock: once op is on the list its owner may free it. */
+static void give_back(struct aio_op *op, struct aio *a)
+{
+	struct aio_op *head = atomic_load_explicit(&a->pool_done, memory_order_relaxed);
+
+	do {
+		op->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&a->pool_done, &head, op,
+							memory_order_release,
+							memory_order_relaxed));
+	if (!head)
+		eventfd_write(a->efd, 1);
+}
+
+static void *worker(void *arg);
+
+static bool start_thread(void)
+{
+	sigset_t all, old;
+	pthread_attr_t attr;
+	pthread_t t;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&t, &attr, worker, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return !rc;
+}
+
+/*
+ * Lock held. One thread more, awake or new. Threads wake one another, each when it has
+ * taken an operation and sees more: what is quickly done is done by few threads.
+ * False when nobody will come.
+ */
+static bool one_more(void)
+{
+	if (pool.waking)
+		return true;
+	if (pool.idle) {
+		pool.waking = true;
+		pthread_cond_signal(&pool.work);
+		return true;
+	}
+	if (pool.threads < THREADS_MOST && start_thread()) {
+		pool.threads++;
+		pool.waking = true;
+	}
+	return pool.threads > 0;
+}
+
+/* Lock held. NULL: nothing came for a long time. */
+static struct aio_op *next_op(void)
+{
+	struct aio_op *op;
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_SECONDS;
+	while (!(op = aio_list_take(&pool.queue)) && rc != ETIMEDOUT) {
+		pool.waking = false;
+		pool.idle++;
+		rc = pthread_cond_timedwait(&pool.work, &pool.lock, &until);
+		pool.idle--;
+	}
+	pool.waking = false;
+	return op;
+}
+
+static void *worker(void *arg)
+{
+	struct aio_op *op;
+	struct aio *a;
+
+	pthread_mutex_lock(&pool.lock);
+	while ((op = next_op())) {
+		if (pool.queue.first)
+			one_more();
+		pthread_mutex_unlock(&pool.lock);
+
+		a = op->a;
+		op->ret = aio_op_run(op);
+		give_back(op, a);
+
+		pthread_mutex_lock(&pool.lock);
+		if (!--a->workers)
+			pthread_cond_broadcast(&pool.left);
+	}
+	pool.threads--;
+	pthread_mutex_unlock(&pool.lock);
+	return NULL;
+}
+
+void aio_pool_add(struct aio_op *op)
+{
+	bool ok;
+
+	pthread_once(&pool_once, pool_init);
+	pthread_mutex_lock(&pool.lock);
+	ok = one_more();
+	if (ok) {
+		op->a->workers++;
+		aio_list_add(&pool.queue, op);
+	}
+	pthread_mutex_unlock(&pool.lock);
+	if (ok)
+		op->a->in_pool++;
+	else /* The host refuses even one thread: slow rather than stuck. */
+		aio_op_ended(op, aio_op_run(op));
+}
+
+void aio_pool_reap(struct aio *a)
+{
+	struct aio_op *op, *next, *first = NULL;
+
+	if (!atomic_load_explicit(&a->pool_done, memory_order_relaxed))
+		return;
+	op = atomic_exchange_explicit(&a->pool_done, NULL, memory_order_acquire);
+	for (; op; op = next) { /* the first done comes first */
+		next = op->next;
+		op->next = first;
+		first = op;
+	}
+	for (op = first; op; op = next) {
+		next = op->next;
+		a->in_pool--;
+		aio_op_ended(op, op->ret);
+	}
+}
+
+void aio_pool_leave(struct aio *a)
+{
+	pthread_mutex_lock(&pool.lock);
+	while (a->workers)
+		pthread_cond_wait(&pool.left, &pool.lock);
+	pthread_mutex_unlock(&pool.lock);
+}
+
+/* --- the engine ----------------------------------------------------------------------- */
+
+/* What is in the page cache is sooner copied than handed to a thread. */
+static bool read_cached(struct aio_op *op)
+{
+	const struct aio_req *r = op->reqs;
+	ssize_t n;
+
+	if (r->op != BLK_READ || r->direct || op->blocking || op->len > CACHED_MOST)
+		return false;
+	n = preadv2(r->fd, op->iov, (int)op->n_iov, (off_t)op->off, RWF_NOWAIT);
+	if (n <= 0)
+		return false;
+	if ((uint64_t)n < op->len)
+		op->blocking = true; /* the rest is not there */
+	aio_op_ended(op, n);
+	return true;
+}
+
+static void threads_send(struct aio *a)
+{
+	struct aio_op *op;
+
+	while ((op = aio_list_take(&a->pending)))
+		if (!read_cached(op))
+			aio_pool_add(op);
+}
+
+const struct aio_engine aio_threads = { .name = "threads", .send = threads_send };

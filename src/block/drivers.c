@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The formats, filters and protocols of the block layer: one line each. */
+#include "block_int.h"
+
+#include <stddef.h>
+
+extern const struct blk_driver blk_raw, blk_blkdebug, blk_null_co, blk_null_aio;
+extern const struct blk_driver blk_file, blk_host_device;
+
+const struct blk_driver *const blk_drivers[] = {
+	&blk_raw, /* formats */
+	&blk_blkdebug, /* filters */
+	&blk_file, /* protocols */
+	&blk_host_device, &blk_null_co, &blk_null_aio, NULL,
+};
