@@ -141,7 +141,7 @@ static unsigned cut(struct vbuf *b, uint8_t *at, uint32_t len)
 	return n;
 }
 
-static void segments(bool writable)
+static void segments(bool writable, unsigned seed)
 {
 	uint32_t lens[] = { 512, 1024, 4096, 5120, 32768 + 512 };
 	struct vbuf b[30];
@@ -158,8 +158,7 @@ static void segments(bool writable)
 		check(blk_done(&queue[0], 10000) == r && r->status == BLK_OK &&
 			      r->written == lens[i] + 1,
 		      "read of %u bytes into %u segments", lens[i], n);
-		check(!pattern_check(data + 1, off, lens[i], (unsigned)arg_u64("verify", 1)),
-		      "they are right");
+		check(!pattern_check(data + 1, off, lens[i], seed), "they are right");
 		if (!writable)
 			continue;
 		pattern_fill(data + 1, off, lens[i], 2);
@@ -352,7 +351,7 @@ void guest_main(void)
 		seed = 1;
 	}
 	if (seed)
-		segments(writable);
+		segments(writable, seed);
 	for (uint64_t i = 0; seed && i < arg_u64("stress", 4); i++) {
 		for (unsigned k = 0; k < n_queues; k++) {
 			many_reads(&queue[k], seed);

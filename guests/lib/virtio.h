@@ -37,7 +37,7 @@ enum virtio_feature_bit {
 enum vtransport { VT_LEGACY, VT_MODERN, VT_MMIO };
 enum virq { VIRQ_POLL, VIRQ_INTX, VIRQ_MSIX };
 
-enum { VDEV_QUEUES = 8, VQ_INDIRECT_MAX = 32, VIRTIO_NO_VECTOR = 0xffff };
+enum { VDEV_QUEUES = 16, VQ_INDIRECT_MAX = 32, VIRTIO_NO_VECTOR = 0xffff };
 
 /* Where the queue is and how large: what the driver tells the device. */
 struct vq_place {
