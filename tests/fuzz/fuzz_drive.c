@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../unit/fake_loop.h"
 #include "block.h"
@@ -25,6 +26,13 @@ const struct blk_driver *const blk_drivers[] = {
 
 static int open_without_rules(struct blk_node *n, struct err *e)
 {
+	return 0;
+}
+
+/* A wait of the code under test passes at once. */
+int nanosleep(const struct timespec *ts, struct timespec *left)
+{
+	fake_loop.now_ns += (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec;
 	return 0;
 }
 
@@ -54,7 +62,6 @@ static void exercise(struct blk *b)
 		blk_submit(b, &r[op]);
 	}
 	fake_advance(10000000000u);
-	fake_loop.now_ns += 1ull << 60; /* past any delay: drains do not sleep */
 	blk_detach(b);
 	if (done != BLK_OPS)
 		abort();
