@@ -806,11 +806,11 @@ static void reset_in_flight(void)
 		vq_notify(&q);
 		if (round & 1)
 			delay_us((unsigned)round * 50);
-		ok = ok && vdev_reset(&dev);
-		for (unsigned i = 0; i < IN_FLIGHT; i++) {
+		for (unsigned i = 0; i < IN_FLIGHT; i++)
 			done += req[i].status == BLK_OK;
+		ok = ok && vdev_reset(&dev);
+		for (unsigned i = 0; i < IN_FLIGHT; i++)
 			req[i].status = 0xa5;
-		}
 		memset(data, 0x5a, IN_FLIGHT * PIECE);
 		memset(q.desc ? (void *)q.used : (void *)q.ring, 0x5a, 64);
 		delay_us(50000);

@@ -164,12 +164,12 @@ void pit_stop(void);
 /* Waits by PIT channel 2, which needs no interrupt. At most 50000 us. */
 void delay_us(unsigned us);
 /*
- * What the TSC and this CPU's LAPIC timer (divided by 1) count in a millisecond, by the PIT.
+ * What the TSC and this CPU's LAPIC timer (divided by 16) count in a millisecond, by the PIT.
  * Needs lapic_init(), takes 50 ms; until then both are 0.
  */
 extern uint64_t tsc_per_ms, lapic_per_ms;
 void clock_init(void);
-/* A one-shot interrupt by the LAPIC timer in ms milliseconds; 0: none. */
+/* A one-shot interrupt by the LAPIC timer in ms milliseconds, at most a minute; 0: none. */
 void lapic_timer_after(unsigned ms, unsigned vector);
 
 /* --- memory beyond the identity map (boot.c) --- */

@@ -733,6 +733,9 @@ bool vq_wait(struct vq *q, unsigned ms)
 			wait_irq();
 	}
 	in_time &= !timed_out;
+	if (!in_time)
+		say("queue %u: %s after %lu ms\n", q->index,
+		    vq_ready(q) ? "no interrupt, but something is there" : "nothing", ms_since(t0));
 	lapic_timer_after(0, VEC_TIMER);
 	return in_time;
 }
