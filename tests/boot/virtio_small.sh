@@ -82,25 +82,25 @@ t_linux_balloon() {
 	local full full_rss small_rss total
 	linux_in_background -device virtio-balloon-pci,guest-stats-polling-interval=1
 	# Memory that has been in use once, so that the host holds it.
-	in_guest -s 'dd if=/dev/zero of=/tmp/big bs=1M count=24 2>/dev/null; rm /tmp/big\r' -e '[#$] '
+	in_guest -s 'dd if=/dev/zero of=/tmp/big bs=1M count=14 2>/dev/null; rm /tmp/big\r' -e '[#$] '
 	full=$(mem_total)
 	full_rss=$(rss)
 	"$TALK" -t 200 -u "$T/qmp" -e QMP -s '{"execute":"qmp_capabilities"}\n' -e return \
 		-e 'BALLOON_CHANGE[^\n]*actual' >"$T/events" &
 	local listener=$!
-	balloon_to 40
+	balloon_to 52
 	wait $listener || fail "no event: $(cat "$T/events")"
 	total=$(mem_total)
 	small_rss=$(rss)
 	echo "MemTotal $full -> $total MiB, RSS $full_rss -> $small_rss MiB"
-	[ "$total" = $((full - 24)) ] || fail "MemTotal went from $full to $total MiB"
-	[ "$small_rss" -le $((full_rss - 14)) ] || fail "RSS went from $full_rss to $small_rss MiB"
+	[ "$total" = $((full - 12)) ] || fail "MemTotal went from $full to $total MiB"
+	[ "$small_rss" -le $((full_rss - 8)) ] || fail "RSS went from $full_rss to $small_rss MiB"
 	grep -q '"stat-total-memory": [1-9]' "$T/answers" || fail "no statistics: $(cat "$T/answers")"
 	grep -q '"stat-free-memory": [1-9]' "$T/answers"
 	balloon_to 64
 	total=$(mem_total)
 	[ "$total" = "$full" ] || fail "MemTotal is $total MiB again, not $full"
-	in_guest -s 'dd if=/dev/zero of=/tmp/big bs=1M count=24 2>/dev/null && rm /tmp/big && echo still" fine"\r' \
+	in_guest -s 'dd if=/dev/zero of=/tmp/big bs=1M count=14 2>/dev/null && rm /tmp/big && echo still" fine"\r' \
 		-e 'still fine' -e '[#$] ' -s 'exit\r' -e 'Power down'
 	wait_vm
 	expect_status 0

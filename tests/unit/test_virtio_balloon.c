@@ -254,6 +254,13 @@ START_TEST(inflate_high_memory)
 	ck_assert_uint_eq(resident(low - PAGE, 2 * PAGE), 1);
 	ck_assert_uint_eq(resident(high, 2 * PAGE), 1);
 	ck_assert_uint_eq(info().given_back, 2 * PAGE);
+	/* and once more without the page between them */
+	populate(low, PAGE);
+	populate(high, PAGE);
+	write_pfn(list, 1, (uint32_t)(low / PAGE));
+	give(INFLATE, list, 8, false);
+	used_once(INFLATE);
+	ck_assert_uint_eq(resident(low, PAGE) + resident(high, PAGE), 0);
 }
 END_TEST
 
