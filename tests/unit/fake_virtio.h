@@ -93,6 +93,15 @@ void loop_defer_cancel(struct loop *l, struct loop_defer *d)
 	d->queued = false;
 }
 
+/* This loop never sleeps, so it has no need to look for work before that. */
+void loop_poller_add(struct loop *l, struct loop_poller *p)
+{
+}
+
+void loop_poller_del(struct loop *l, struct loop_poller *p)
+{
+}
+
 static inline unsigned fake_watched(void)
 {
 	unsigned n = 0;

@@ -271,7 +271,7 @@ START_TEST(bad_command_lines)
 		{ "-smp 2,corse=2", "unknown key 'corse'", "did you mean 'cores'?" },
 		{ "-kernal x", "unknown option '-kernal'", "did you mean '-kernel'?" },
 		{ "--nograhpic", "unknown option '--nograhpic'", "did you mean '-nographic'?" },
-		{ "-hda x", "unknown option '-hda'", "" },
+		{ "-hde x", "unknown option '-hde'", "" },
 		{ "-kernel", "-kernel wants an argument", "-kernel FILE" },
 		{ "vmlinux", "'vmlinux' is not an option", "posada -kernel vmlinux" },
 		{ "-machine pd", "no machine 'pd'", "did you mean 'pc'?" },
