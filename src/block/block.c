@@ -25,6 +25,7 @@
 #include "log.h"
 
 #define RETRY_NS 1000000000u /* between looks whether a full disk has room again */
+#define SAY_NS 1000000000u /* between messages about errors */
 
 enum { SECTOR = 512, NOTES = 16, ZERO_IOV = 16 };
 
@@ -86,6 +87,8 @@ struct blk {
 	bool want_stop, told_stop;
 	struct note stop;
 	struct loop_timer note_timer; /* on the main loop */
+	uint64_t said_ns; /* when a person was last told of an error; main loop's */
+	uint64_t unsaid; /* errors since */
 };
 
 struct blk_set {
@@ -129,6 +132,43 @@ static void queue_push_front(struct queue *q, struct blk_req *r)
 
 /* --- telling the host ------------------------------------------------------------ */
 
+static bool no_space(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
+}
+
+/* Main loop. One line a second at most. */
+static void say_error(struct blk *b, const struct note *n)
+{
+	uint64_t now = loop_now_ns();
+
+	if (n->action == blk_on_error_names[BLK_ERR_IGNORE])
+		return;
+	if (b->said_ns && now - b->said_ns < SAY_NS) {
+		b->unsaid++;
+		return;
+	}
+	if (b->unsaid)
+		log_warn("drive '%s': %s %s failed: %s (and %" PRIu64 " more errors before)", b->id,
+			 n->write ? "writing to" : "reading", b->root->filename, strerror(n->error),
+			 b->unsaid);
+	else
+		log_warn("drive '%s': %s %s failed: %s", b->id, n->write ? "writing to" : "reading",
+			 b->root->filename, strerror(n->error));
+	b->said_ns = now;
+	b->unsaid = 0;
+}
+
+static void say_stopped(const struct blk *b, const struct note *n)
+{
+	if (no_space(n->error))
+		log_warn("drive '%s': the host has no room for %s; the guest waits until it has",
+			 b->id, b->root->filename);
+	else
+		log_warn("drive '%s': the guest is stopped by this error; 'cont' tries again",
+			 b->id);
+}
+
 /* Main loop. */
 static void deliver(void *ctx)
 {
@@ -148,14 +188,20 @@ static void deliver(void *ctx)
 	stop = b->stop;
 	pthread_mutex_unlock(&b->note_lock);
 
-	for (unsigned i = 0; i < n && h->io_error; i++)
-		h->io_error(h->ctx, b, notes[i].write, notes[i].error, notes[i].action);
-	if (lost)
-		log_warn("drive '%s': %u more I/O errors", b->id, lost);
-	if (want && !was)
+	for (unsigned i = 0; i < n; i++) {
+		say_error(b, &notes[i]);
+		if (h->io_error)
+			h->io_error(h->ctx, b, notes[i].write, notes[i].error, notes[i].action);
+	}
+	b->unsaid += lost;
+	if (want && !was) {
+		say_stopped(b, &stop);
 		h->stop(h->ctx, b, stop.write, stop.error);
-	else if (was && !want && h->resume)
-		h->resume(h->ctx, b);
+	} else if (was && !want) {
+		log_note("drive '%s': there is room again, and the guest goes on", b->id);
+		if (h->resume)
+			h->resume(h->ctx, b);
+	}
 }
 
 static void tell_error(struct blk *b, bool write, int error, enum blk_on_error action)
@@ -221,17 +267,12 @@ static void end(struct blk *b, struct blk_req *r, int ret)
 		retried(b);
 }
 
-static bool no_space(int ret)
-{
-	return ret == -ENOSPC || ret == -EDQUOT;
-}
-
 static enum blk_on_error action_for(const struct blk *b, bool write, int ret)
 {
 	enum blk_on_error a = write ? b->cfg.werror : b->cfg.rerror;
 
 	if (a == BLK_ERR_ENOSPC)
-		a = no_space(ret) ? BLK_ERR_STOP : BLK_ERR_REPORT;
+		a = no_space(-ret) ? BLK_ERR_STOP : BLK_ERR_REPORT;
 	if (a == BLK_ERR_STOP && (b->giving_up || !b->set->host.stop))
 		a = BLK_ERR_REPORT;
 	return a;
@@ -247,7 +288,7 @@ static void hold(struct blk *b, struct blk_req *r, int ret)
 		queue_add(&b->held, r);
 	}
 	b->n_held++;
-	if (no_space(ret) && b->loop)
+	if (no_space(-ret) && b->loop)
 		loop_timer_set(&b->retry_timer, loop_now_ns() + RETRY_NS);
 }
 
@@ -884,7 +925,7 @@ void blk_get_info(const struct blk *b, struct blk_info *out)
 	};
 	pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&b->note_lock);
 	out->held = __atomic_load_n(&b->n_held, __ATOMIC_RELAXED) != 0;
-	out->held_no_space = out->held && no_space(-b->stop.error);
+	out->held_no_space = out->held && no_space(b->stop.error);
 	pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&b->note_lock);
 }
 

@@ -4,15 +4,51 @@
  * cache modes, error policies, throttling, draining, counters, and the drivers
  * raw, null-co and blkdebug. Loop and disk are fakes.
  */
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "suite.h"
 #include "fake_disk.h"
 #include "fake_loop.h"
+#include "log.h"
 #include "throttle.h"
 
 #define MS 1000000ull
 #define S (1000 * MS)
+
+/* What a person is told. */
+static char said[1024];
+static unsigned n_said;
+
+__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(said, sizeof(said), fmt, ap);
+	va_end(ap);
+	n_said++;
+}
+
+#define LOG(name)                                                                                  \
+	void name(const char *fmt, ...)                                                            \
+	{                                                                                          \
+		char text[900];                                                                    \
+		va_list ap;                                                                        \
+                                                                                                   \
+		va_start(ap, fmt);                                                                 \
+		vsnprintf(text, sizeof(text), fmt, ap);                                            \
+		va_end(ap);                                                                        \
+		say("%s", text);                                                                   \
+	}
+
+LOG(log_warn)
+LOG(log_note)
+
+void log_guest(struct log_limit *l, const char *who, const char *fmt, ...)
+{
+	say("%s: %s", who, fmt);
+}
 
 static struct err e;
 static struct blk_set *set;
@@ -540,6 +576,9 @@ START_TEST(test_policy)
 	ck_assert_int_eq(host.error, -policies[_i].error);
 	ck_assert_int_eq(host.write, policies[_i].op != BLK_READ);
 	ck_assert_str_eq(host.action, policies[_i].action);
+	ck_assert_uint_eq(n_said, !strcmp(policies[_i].action, "ignore") ? 0
+				  : policies[_i].ret == 1                ? 2
+									 : 1);
 	blk_get_stats(b, &st);
 	ck_assert_uint_eq(st.failed[policies[_i].op], 1);
 	if (policies[_i].ret != 1) {
@@ -615,6 +654,9 @@ START_TEST(test_no_space)
 	ck_assert_uint_eq(host.stops, 1);
 	ck_assert_uint_eq(host.errors, 5);
 	ck_assert_int_eq(host.error, ENOSPC);
+	ck_assert_str_eq(said,
+			 "drive 'd0': the host has no room for fake://; the guest waits until "
+			 "it has");
 	blk_get_info(b, &i);
 	ck_assert(i.held && i.held_no_space);
 	/* Reads are not held back. */
@@ -623,14 +665,15 @@ START_TEST(test_no_space)
 	ck_assert_uint_eq(r.done, 1);
 	/* Each second one of them is tried. */
 	n = fake_disk.n_log;
-	fake_advance(10 * S + 1);
-	ck_assert_uint_eq(fake_disk.n_log - n, 10);
+	fake_advance(8 * S + 1);
+	ck_assert_uint_eq(fake_disk.n_log - n, 8);
 	ck_assert_uint_eq(host.stops, 1);
 	ck_assert_uint_eq(host.resumes, 0);
 	space = 100;
 	n = fake_disk.n_log;
 	fake_advance(S);
 	ck_assert_uint_eq(host.resumes, 1);
+	ck_assert_str_eq(said, "drive 'd0': there is room again, and the guest goes on");
 	ck_assert_uint_eq(fake_disk.log[n].off, 0);
 	for (unsigned k = 0; k < 5; k++) {
 		ck_assert_uint_eq(q[k].done, 1);
@@ -717,6 +760,13 @@ START_TEST(test_many_errors)
 	ck_assert_uint_le(host.errors, 100);
 	for (unsigned i = 0; i < 100; i++)
 		ck_assert_int_eq(q[i].ret, -EIO);
+	/* One line a second, with how many there were. */
+	ck_assert_uint_eq(n_said, 1);
+	ck_assert_str_eq(said, "drive 'd0': reading fake:// failed: Input/output error");
+	fake_advance(S);
+	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), -EIO);
+	ck_assert_str_eq(said, "drive 'd0': writing to fake:// failed: Input/output error (and 99 "
+			       "more errors before)");
 }
 END_TEST
 

@@ -372,6 +372,19 @@ START_TEST(test_child_overrides)
 }
 END_TEST
 
+START_TEST(test_discard_below)
+{
+	/* What may be discarded is decided by the drive; what lies below carries it out. */
+	ok("file=disk.img,format=raw,if=none,file.node-name=f0");
+	ck_assert(!blk_can_discard(d.blk));
+	ck_assert(blk_node_find("f0")->open.discard);
+	ok("file=null-co://"
+	   ",format=raw,if=none,file.node-name=f1,file.discard=ignore,discard=unmap");
+	ck_assert(blk_can_discard(d.blk));
+	ck_assert(!blk_node_find("f1")->open.discard);
+}
+END_TEST
+
 START_TEST(test_readonly_below)
 {
 	fails("format=raw,file.driver=fake,file.read-only=on,if=none", "is read-only",
@@ -671,6 +684,7 @@ int main(void)
 	tcase_add_test(t, test_properties);
 	tcase_add_test(t, test_open_flags);
 	tcase_add_test(t, test_child_overrides);
+	tcase_add_test(t, test_discard_below);
 	tcase_add_test(t, test_readonly_below);
 	tcase_add_test(t, test_file_names);
 	tcase_add_test(t, test_json);

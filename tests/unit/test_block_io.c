@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,8 +33,14 @@ static void *run_loop(void *l)
 	return NULL;
 }
 
+static void say_running(void *ctx)
+{
+	sem_post(ctx);
+}
+
 static void setup(void)
 {
+	sem_t running;
 	FILE *f;
 
 	snprintf(dir, sizeof(dir), "/tmp/test_block_io.XXXXXX");
@@ -46,6 +53,10 @@ static void setup(void)
 	ck_assert_int_eq(loop_create(&main_loop, &e), 0);
 	ck_assert_int_eq(loop_create(&io_loop, &e), 0);
 	ck_assert_int_eq(pthread_create(&io_thread, NULL, run_loop, io_loop), 0);
+	/* Until its thread runs it, the loop is still this thread's. */
+	sem_init(&running, 0, 0);
+	loop_post(io_loop, say_running, &running);
+	sem_wait(&running);
 	ck_assert_int_eq(blk_set_create(&set, main_loop, NULL, &e), 0);
 }
 
