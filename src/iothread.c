@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +19,17 @@ struct iothread {
 	char *id;
 	struct loop *loop;
 	pthread_t thread;
+	sem_t runs; /* posted from inside loop_run: from now on the loop is the thread's */
 	int tid;
 	struct iothread *next;
 };
 
-static void note_tid(void *ctx)
+static void on_loop(void *ctx)
 {
-	((struct iothread *)ctx)->tid = gettid();
+	struct iothread *t = ctx;
+
+	t->tid = gettid();
+	sem_post(&t->runs);
 }
 
 static void *run(void *arg)
@@ -62,6 +67,8 @@ int iothread_add(struct machine *m, const char *id, uint64_t poll_max_ns, struct
 	if (rc)
 		goto fail;
 	loop_set_poll(t->loop, poll_max_ns);
+	sem_init(&t->runs, 0, 0);
+	loop_post(t->loop, on_loop, t);
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -74,7 +81,8 @@ int iothread_add(struct machine *m, const char *id, uint64_t poll_max_ns, struct
 	}
 	snprintf(name, sizeof(name), "io %s", id);
 	pthread_setname_np(t->thread, name);
-	loop_call(t->loop, note_tid, t);
+	while (sem_wait(&t->runs))
+		;
 	while (*end)
 		end = &(*end)->next;
 	*end = t;

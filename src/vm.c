@@ -611,9 +611,9 @@ void vm_destroy(struct vm *vm)
 				pthread_join(vm->vcpu[i]->thread, NULL);
 	}
 	machine_remove_devices(&vm->m);
-	iothreads_destroy(&vm->m);
 	if (vm->m.blks)
 		blk_set_destroy(vm->m.blks);
+	iothreads_destroy(&vm->m);
 	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
 		vcpu_destroy(vm->vcpu[i]);
 	free(vm->vcpu);
