@@ -328,7 +328,7 @@ static void send(struct aio *a)
 		a->engine->send(a);
 }
 
-static bool reap(struct aio *a, bool look)
+static bool reap(struct aio *a)
 {
 	struct aio_op *op;
 	bool any = false;
@@ -340,7 +340,7 @@ static bool reap(struct aio *a, bool look)
 		any = true;
 	}
 	if (a->in_kernel && a->engine->reap)
-		any |= a->engine->reap(a, look);
+		any |= a->engine->reap(a);
 	return any;
 }
 
@@ -350,7 +350,7 @@ static void aio_kick(struct aio *a)
 	bool any;
 
 	send(a);
-	any = reap(a, false);
+	any = reap(a);
 	if (any && a->pending.first)
 		send(a);
 	/* Does nothing else come back to what waits? */
@@ -421,7 +421,7 @@ void aio_poll(struct aio *a)
 	enter(a);
 	do {
 		send(a);
-		any = reap(a, false);
+		any = reap(a);
 		if (!any && (a->in_kernel || a->in_pool))
 			wait_any(a);
 	} while (!any && a->in_flight && !a->gone);
@@ -435,7 +435,7 @@ bool aio_peek(struct aio *a)
 	bool any;
 
 	enter(a);
-	any = reap(a, true);
+	any = reap(a);
 	if (any)
 		send(a);
 	leave(a);

@@ -48,11 +48,8 @@ struct aio_engine {
 	 * ends here goes to aio_op_ended.
 	 */
 	void (*send)(struct aio *a);
-	/*
-	 * Ends what the kernel has done, by aio_op_done. look: only what shows
-	 * without a system call. NULL: the pool does it all.
-	 */
-	bool (*reap)(struct aio *a, bool look);
+	/* Ends what the kernel has done, by aio_op_done. NULL: the pool does it all. */
+	bool (*reap)(struct aio *a);
 };
 
 struct aio {

@@ -122,13 +122,13 @@ static void libaio_send(struct aio *a)
 }
 
 /* One completion; false: none shows. */
-static bool next_event(struct aio *a, struct io_event *ev, bool look)
+static bool next_event(struct aio *a, struct io_event *ev)
 {
 	struct ring *r = a->priv;
 	unsigned head;
 
 	if (r->magic != RING_MAGIC) /* a ring of another layout */
-		return !look && io_getevents(a->priv, 0, 1, ev, NULL) == 1;
+		return io_getevents(a->priv, 0, 1, ev, NULL) == 1;
 	head = r->head;
 	if (head == __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE))
 		return false;
@@ -137,12 +137,12 @@ static bool next_event(struct aio *a, struct io_event *ev, bool look)
 	return true;
 }
 
-static bool libaio_reap(struct aio *a, bool look)
+static bool libaio_reap(struct aio *a)
 {
 	struct io_event ev;
 	bool any = false;
 
-	while (a->in_kernel && next_event(a, &ev, look)) {
+	while (a->in_kernel && next_event(a, &ev)) {
 		a->in_kernel--;
 		aio_op_done(ev.data, (int64_t)(long)ev.res);
 		any = true;

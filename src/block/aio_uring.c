@@ -172,7 +172,7 @@ static void uring_send(struct aio *a)
 	a->unsent = own && io_uring_sq_ready(&u->ring);
 }
 
-static bool uring_reap(struct aio *a, bool look)
+static bool uring_reap(struct aio *a)
 {
 	struct uring *u = a->priv;
 	struct io_uring_cqe *cqe;
@@ -180,8 +180,7 @@ static bool uring_reap(struct aio *a, bool look)
 	bool any = false;
 	int ret;
 
-	if (!look && !io_uring_cq_ready(&u->ring))
-		io_uring_get_events(&u->ring);
+	/* A peek enters the kernel only when the ring says that something waits there. */
 	while (u->open && !io_uring_peek_cqe(&u->ring, &cqe)) {
 		op = io_uring_cqe_get_data(cqe);
 		ret = cqe->res;

@@ -31,10 +31,10 @@ enum {
 	N = 4,
 };
 
-/* type: F_RDLCK, F_UNLCK. -errno. */
-static int set_byte(int fd, int byte, short type)
+/* -errno. The lock goes with the descriptor. */
+static int lock_byte(int fd, int byte)
 {
-	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
 
 	return fcntl(fd, F_OFD_SETLK, &l) ? -errno : 0;
 }
@@ -55,9 +55,9 @@ static int try_lock(int fd, unsigned does, unsigned denies, int *byte)
 
 	for (int n = 0; !ret && n < N; n++) {
 		if (does & 1u << n)
-			ret = set_byte(fd, *byte = DO + n, F_RDLCK);
+			ret = lock_byte(fd, *byte = DO + n);
 		if (!ret && denies & 1u << n)
-			ret = set_byte(fd, *byte = DENY + n, F_RDLCK);
+			ret = lock_byte(fd, *byte = DENY + n);
 	}
 	for (int n = 0; !ret && n < N; n++) {
 		if (does & 1u << n)
@@ -66,14 +66,6 @@ static int try_lock(int fd, unsigned does, unsigned denies, int *byte)
 			ret = is_locked(fd, *byte = DO + n);
 	}
 	return ret == 1 || ret == -EACCES ? -EAGAIN : ret;
-}
-
-static void unlock(int fd)
-{
-	for (int n = 0; n < N; n++) {
-		set_byte(fd, DO + n, F_UNLCK);
-		set_byte(fd, DENY + n, F_UNLCK);
-	}
 }
 
 /* --- who has it --- */
@@ -208,7 +200,5 @@ int file_lock(struct file *f, bool write, struct err *e)
 	ret = try_lock(f->fd, does, denies, &byte);
 	if (!ret)
 		return 0;
-	ret = ret == -EAGAIN ? in_use(f, write, byte, e) : no_locks(f, ret, e);
-	unlock(f->fd);
-	return ret;
+	return ret == -EAGAIN ? in_use(f, write, byte, e) : no_locks(f, ret, e);
 }

@@ -365,7 +365,7 @@ START_TEST(size_that_is_no_multiple_of_blocks)
 	struct stat st;
 
 	make_file(10000);
-	must_open((struct blk_open){ .aio = v->aio, .direct = v->direct });
+	must_open((struct blk_open){ .aio = v->aio, .direct = v->direct, .discard = true });
 	ck_assert_uint_eq(n->size, 10000);
 	memset(data, 0x33, sizeof(data));
 	ck_assert_int_eq(blk_node_pwrite(n, 10000 - 16, data, 16), 0);
@@ -828,6 +828,7 @@ START_TEST(block_device)
 {
 	char image[80], dev[32];
 	unsigned block = _i & 1 ? 4096 : 512;
+	struct blk_io discard = { .op = BLK_DISCARD, .done = on_count };
 	bool direct = _i & 2;
 	int fd;
 
@@ -848,6 +849,15 @@ START_TEST(block_device)
 	run_parts();
 	ck_assert_int_eq(blk_node_zero(n, 0, 65536, BLK_UNMAP), 0);
 	memset(model, 0, 65536);
+	/* Only the whole sectors of what is discarded go. */
+	discard.off = 100000;
+	discard.len = 50000;
+	to_come = 1;
+	blk_node_submit(n, &discard);
+	blk_node_drain(n);
+	ck_assert_int_eq(last_error, 0);
+	memset(model + (100000 + block - 1) / block * block, 0,
+	       150000 / block * block - (100000 + block - 1) / block * block);
 	ck_assert_int_eq(blk_node_truncate(n, n->size + 1, &e), -ENOTSUP);
 	ck_assert(says("block device", "lvextend"));
 	ck_assert_int_eq(blk_node_flush(n), 0);
