@@ -25,8 +25,6 @@
 	X(i440fx) \
 	X(piix3) \
 	X(pci_testdev) \
-	X(virtio_rng_pci) \
-	X(virtio_rng_mmio) \
 	X(virtio_serial_pci) \
 	X(virtio_serial_mmio) \
 	X(virtconsole) \

@@ -130,7 +130,10 @@ bool blk_attached(const struct blk *b);
 /* New size in bytes; the device hears of it. -ENOTSUP, -EINVAL ... Main thread. */
 int blk_resize(struct blk *b, uint64_t size, struct err *e);
 
-/* Counters for the monitor; any thread, each value by itself. */
+/*
+ * Counters for the monitor; any thread, each value by itself. ops and bytes are of
+ * requests that succeeded, ns is the time of all, failed counts each error.
+ */
 struct blk_stats {
 	uint64_t ops[BLK_OPS], bytes[BLK_OPS], ns[BLK_OPS], failed[BLK_OPS], merged[BLK_OPS];
 };

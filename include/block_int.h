@@ -29,6 +29,7 @@ enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, BLK
 enum blk_flags {
 	BLK_FUA = 1, /* WRITE, WRITE_ZEROES: on stable storage when done */
 	BLK_UNMAP = 2, /* WRITE_ZEROES: may deallocate */
+	BLK_COMPRESSED = 8, /* WRITE of whole clusters: store them compressed */
 	BLK_NO_FALLBACK = 4, /* WRITE_ZEROES: -ENOTSUP rather than writing zeroes out */
 };
 
@@ -115,7 +116,68 @@ struct blk_driver {
 	int (*status)(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		      unsigned *flags);
 	void (*describe)(const struct blk_node *n, FILE *f); /* format-specific, may be NULL */
+	const struct blk_image_ops *image; /* making and managing images; NULL: none of it */
 };
+
+/* --- what the image tool and the monitor do to whole images. Main thread, blocking. --- */
+
+struct blk_create {
+	uint64_t size;
+	const char *backing, *backing_format; /* NULL: none */
+	const void *opts; /* of create_size bytes, by create_props */
+	const struct blk_open *how;
+};
+
+struct blk_check {
+	/* found; the first two are fatal to data, leaks only waste room */
+	uint64_t corruptions, leaks, check_errors;
+	uint64_t corruptions_fixed, leaks_fixed;
+	uint64_t image_end_offset;
+	uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+	/* each finding as a line "ERROR cluster ..."; may be NULL */
+	void (*say)(void *ctx, const char *line);
+	void *ctx;
+};
+enum { BLK_FIX_LEAKS = 1, BLK_FIX_ERRORS = 2 };
+
+struct blk_snapshot {
+	char *id, *name; /* malloc'd */
+	uint64_t vm_state_size, disk_size;
+	uint64_t date_s, vm_clock_ns, icount;
+	uint32_t date_ns;
+	bool have_icount;
+};
+
+struct blk_image_ops {
+	const struct prop *create_props; /* -o of create and convert */
+	size_t create_size;
+	/* Writes an empty image to filename, over what is there. */
+	int (*create)(const char *filename, const struct blk_create *c, struct err *e);
+	/* fix: BLK_FIX_ bits; the node is writable then. -errno only when it could not check. */
+	int (*check)(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e);
+	/* Snapshots; *list is malloc'd, each freed by blk_snapshots_free. */
+	int (*snap_list)(struct blk_node *n, struct blk_snapshot **list, size_t *count,
+			 struct err *e);
+	int (*snap_create)(struct blk_node *n, const char *name, struct err *e);
+	int (*snap_apply)(struct blk_node *n, const char *id_or_name, struct err *e);
+	int (*snap_delete)(struct blk_node *n, const char *id_or_name, struct err *e);
+	/* Reads go to this snapshot from now on (convert -l); the node is read-only. */
+	int (*snap_load)(struct blk_node *n, const char *id_or_name, struct err *e);
+	/* New values of create options; keys taken are marked. */
+	int (*amend)(struct blk_node *n, struct opts *o, struct err *e);
+	/* Writes another backing file into the header; NULL: none. Data are not looked at. */
+	int (*set_backing)(struct blk_node *n, const char *backing, const char *format,
+			   struct err *e);
+	/* Room that an image of size bytes, data of them allocated, takes by these options. */
+	int (*measure)(const struct blk_create *c, uint64_t data, uint64_t *required,
+		       uint64_t *fully_allocated, struct err *e);
+	uint32_t (*cluster_size)(const struct blk_node *n);
+	const char *(*backing_name)(const struct blk_node *n, const char **format);
+	/* The "format-specific" data of info; a new reference (jansson's json_t). May be NULL. */
+	void *(*info)(const struct blk_node *n);
+};
+
+void blk_snapshots_free(struct blk_snapshot *list, size_t count);
 
 enum blk_status_flags {
 	BLK_DATA = 1, /* stored bytes */

@@ -40,7 +40,7 @@ enum mon_type {
 	MON_ARRAY, /* of JSON commands */
 };
 
-#define MON_ARGS_MAX 4
+#define MON_ARGS_MAX 24
 
 struct mon_arg {
 	const char *name; /* of the JSON member; NULL ends the list */
@@ -110,5 +110,12 @@ void mon_print_balloon(FILE *f, const struct mon *m, const json_t *result);
 json_t *mon_gva2gpa(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_pci(struct mon *m, const json_t *args, struct err *e); /* monitor_pci.c */
 void mon_print_pci(FILE *f, const struct mon *m, const json_t *result);
+json_t *mon_query_block(struct mon *m, const json_t *args, struct err *e); /* monitor_block.c */
+json_t *mon_info_block(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_query_blockstats(struct mon *m, const json_t *args, struct err *e);
+void mon_print_blockstats(FILE *f, const struct mon *m, const json_t *r);
+json_t *mon_block_resize(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_block_resize_text(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_block_set_io_throttle(struct mon *m, const json_t *args, struct err *e);
 
 #endif

@@ -204,7 +204,11 @@ void pci_each(struct machine *m, void (*fn)(void *ctx, struct pci_fn *f), void *
  */
 void pci_assign_resources(struct machine *m);
 
-/* A configuration cycle, as a guest's; size 1, 2 or 4, within a dword. Any thread, no lock held. */
+/*
+ * A configuration cycle, as a guest's; size 1, 2 or 4, within a dword. vCPU
+ * threads inside a bus handler (so that pci_fn_unplug can wait for them), and
+ * the main thread; no lock held.
+ */
 uint32_t pci_config_read(struct machine *m, unsigned devfn, unsigned off, unsigned size);
 void pci_config_write(struct machine *m, unsigned devfn, unsigned off, uint32_t val, unsigned size);
 /* The function's device, as messages name it: "virtio-blk-pci (id d0)". */

@@ -60,6 +60,7 @@ struct virtio_type {
 	const char *name; /* "virtio-blk" */
 	uint16_t id; /* section 5; PCI device id is 0x1040 + id */
 	uint16_t legacy_pci_id; /* 0x1000...; 0: the type has no legacy form */
+	bool polled; /* worth looking at before the loop sleeps: its queues are busy ones */
 	uint32_t pci_class; /* class << 16 | subclass << 8 | interface */
 	/*
 	 * Props are set. Attaches backends, sets v->host_features (own bits),
@@ -147,6 +148,7 @@ struct virtio_dev {
 	_Atomic uint32_t config_generation;
 	bool unknown_features; /* the driver took bits above 63 */
 	bool started; /* under dev.lock: the queues are on v->loop, running or broken */
+	struct loop_poller poller; /* on v->loop: looks at the queues before the loop sleeps */
 	bool running; /* on v->loop: queues are served */
 	unsigned n_queues;
 	struct virtqueue *vq[VIRTIO_MAX_QUEUES];

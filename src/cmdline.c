@@ -324,7 +324,7 @@ static int print_device_help(struct config *cfg, const char *arg, struct err *e)
 		puts("Devices (-device NAME,help lists a device's properties):");
 		for (size_t i = 0; dev_classes[i]; i++)
 			if (!dev_classes[i]->internal)
-				printf("  %-18s %s\n", dev_classes[i]->name, dev_classes[i]->desc);
+				printf("  %-22s %s\n", dev_classes[i]->name, dev_classes[i]->desc);
 		return CMDLINE_DONE;
 	}
 	if (strcmp(arg + len, ",help") && strcmp(arg + len, ",?"))

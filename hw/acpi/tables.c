@@ -189,7 +189,7 @@ static uint8_t *aml_put_length(uint8_t *p, size_t len)
 	return p;
 }
 
-enum { PRT_ENTRY_MAX = 14, PRT_HEAD = 1 + 2 + 10 + 1 + 4 + 1 + 2 + 1 };
+enum { PRT_ENTRY_MAX = 14, PRT_HEAD = 1 + 2 + 9 + 1 + 4 + 1 + 2 + 1 };
 
 /*
  * Scope (\_SB.PCI0) { Name (_PRT, Package () { Package () { slot, pin, 0, gsi } ... }) }
@@ -220,9 +220,9 @@ static void put_prt(uint8_t *p, size_t *len, const struct acpi_config *c)
 	n = (size_t)(q - list);
 	package = 1 + aml_length_bytes(n + 1) + n + 1;
 	*p++ = AML_SCOPE;
-	p = aml_put_length(p, 10 + 1 + 4 + package);
-	memcpy(p, "\\._SB_PCI0", 10);
-	p += 10;
+	p = aml_put_length(p, 9 + 1 + 4 + package);
+	memcpy(p, "._SB_PCI0", 9); /* "." is the prefix of two names */
+	p += 9;
 	*p++ = AML_NAME;
 	memcpy(p, "_PRT", 4);
 	p += 4;

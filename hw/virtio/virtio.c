@@ -53,6 +53,59 @@ void virtio_requeue(struct virtqueue *vq)
 	ring(vq);
 }
 
+/* --- queues looked at before the loop sleeps: the driver need not ring meanwhile --- */
+
+static bool poll_queues(void *ctx)
+{
+	struct virtio_dev *v = ctx;
+	bool work = false;
+
+	for (unsigned i = 0; v->running && i < v->n_queues; i++) {
+		if (!v->vq[i]->started || vq_empty(v->vq[i]))
+			continue;
+		v->type->kick(v, v->vq[i]);
+		work = true;
+	}
+	return work;
+}
+
+static void poll_begin(void *ctx)
+{
+	struct virtio_dev *v = ctx;
+
+	for (unsigned i = 0; v->running && i < v->n_queues; i++)
+		vq_disable_notify(v->vq[i]);
+}
+
+static bool poll_end(void *ctx)
+{
+	struct virtio_dev *v = ctx;
+	bool work = false;
+
+	for (unsigned i = 0; v->running && i < v->n_queues; i++) {
+		if (!v->vq[i]->started || !vq_enable_notify(v->vq[i]))
+			continue;
+		v->type->kick(v, v->vq[i]);
+		work = true;
+	}
+	return work;
+}
+
+static void poll_on(struct virtio_dev *v)
+{
+	v->poller = (struct loop_poller){
+		.poll = poll_queues, .begin = poll_begin, .end = poll_end, .ctx = v
+	};
+	loop_poller_add(v->loop, &v->poller);
+}
+
+static void poll_off(struct virtio_dev *v)
+{
+	if (v->poller.ctx)
+		loop_poller_del(v->loop, &v->poller);
+	v->poller.ctx = NULL;
+}
+
 static bool start_queue(struct virtio_dev *v, struct virtqueue *vq)
 {
 	if (vq_start(vq, &v->dev.m->mem, v->features, v->legacy)) {
@@ -89,6 +142,8 @@ static void start_on_loop(void *ctx)
 	for (unsigned i = 0; v->running && i < v->n_queues; i++)
 		if (v->vq[i]->enabled)
 			watch_queue(v, v->vq[i]);
+	if (v->running && v->type->polled)
+		poll_on(v);
 }
 
 static void stop_on_loop(void *ctx)
@@ -96,6 +151,7 @@ static void stop_on_loop(void *ctx)
 	struct virtio_dev *v = ctx;
 
 	v->running = false;
+	poll_off(v);
 	for (unsigned i = 0; i < v->n_queues; i++)
 		loop_fd_del(&v->vq[i]->watch);
 	if (v->type->stop)

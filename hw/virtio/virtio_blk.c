@@ -357,6 +357,7 @@ static const struct prop vblk_props[] = {
 static const struct virtio_type vblk_type = {
 	.name = "virtio-blk",
 	.id = VIRTIO_ID_BLOCK,
+	.polled = true,
 	.legacy_pci_id = 0x1001,
 	.pci_class = 0x010000, /* SCSI controller, as drivers expect of it */
 	.init = vblk_init,

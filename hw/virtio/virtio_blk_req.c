@@ -445,6 +445,8 @@ void vblk_kick(struct virtio_dev *v, struct virtqueue *vq)
 		virtio_broken(v, "queue %u: no memory for its requests", vq->index);
 		return;
 	}
+	/* Ahead of what the drive defers, so that the driver does not wait for its sending. */
+	loop_defer(v->loop, &q->publish);
 	vq_disable_notify(vq);
 	do
 		rc = pop_all(q, &batch, &why);

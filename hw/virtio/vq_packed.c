@@ -174,8 +174,6 @@ static bool event_passed(const struct vq_ring *r, uint16_t event)
 	bool wrap = event & PVIRTQ_EVENT_WRAP;
 	int at = event & (PVIRTQ_EVENT_WRAP - 1), ahead;
 
-	if (at >= r->size)
-		return false;
 	ahead = at - p->first_used + (wrap == p->first_wrap ? 0 : r->size);
 	return ahead >= 0 && (unsigned)ahead < r->pending_slots;
 }

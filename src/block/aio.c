@@ -384,6 +384,16 @@ static void on_ready(void *ctx, uint32_t events)
 	leave(a);
 }
 
+static bool poll_engine(void *ctx)
+{
+	struct aio *a = ctx;
+
+	if (!a->in_kernel && !a->in_pool)
+		return false;
+	a->in_line = 0;
+	return aio_peek(a);
+}
+
 void aio_submit(struct aio *a, struct aio_req *r)
 {
 	r->next = NULL;
@@ -451,6 +461,8 @@ static void destroy(struct aio *a)
 	if (a->loop) {
 		loop_defer_cancel(a->loop, &a->defer);
 		loop_fd_del(&a->watch);
+		if (a->poller.ctx)
+			loop_poller_del(a->loop, &a->poller);
 	}
 	if (a->engine->close)
 		a->engine->close(a);
@@ -497,9 +509,11 @@ static int watch(struct aio *a, struct err *e)
 	int ret = loop_fd_add(a->loop, &a->watch, a->efd, EPOLLIN | EPOLLET, on_ready, a);
 
 	if (ret)
-		err_set(e, ERR_HOST, -ret, "the event loop refuses %s: %s", a->engine->name,
-			strerror(-ret));
-	return ret;
+		return err_set(e, ERR_HOST, -ret, "the event loop refuses %s: %s", a->engine->name,
+			       strerror(-ret));
+	a->poller = (struct loop_poller){ .poll = poll_engine, .ctx = a };
+	loop_poller_add(a->loop, &a->poller);
+	return 0;
 }
 
 struct opening {

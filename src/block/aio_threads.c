@@ -5,9 +5,9 @@
  * asynchronously. One pool for the process: threads come on demand and go
  * when they have had nothing to do for a while.
  *
- * `lock` guards the queue and the counts. A thread gives an operation back by a
- * list that the loop takes as a whole, and writes the eventfd only when that list was
- * empty: one wake-up for all that is done by the time the loop looks.
+ * `lock` guards the queue, the sleepers and the counts. A thread gives an operation
+ * back by a list that the loop takes as a whole, and writes the eventfd only when
+ * that list was empty: one wake-up for all that is done by the time the loop looks.
  */
 #include <errno.h>
 #include <signal.h>
@@ -28,13 +28,22 @@ enum {
 	CACHED_MOST = 128 << 10,
 };
 
+/* A thread's place to sleep; outlives the thread, as who wakes it may still be busy with it. */
+struct bed {
+	pthread_cond_t cond; /* on CLOCK_MONOTONIC */
+	bool woken;
+	struct bed *next;
+};
+
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t work; /* on CLOCK_MONOTONIC */
 	pthread_cond_t left; /* an engine's last operation is out of a thread's hands */
 	struct aio_list queue;
-	unsigned threads, idle;
-	bool waking; /* a thread is on its way that has not taken an operation yet */
+	unsigned threads;
+	unsigned looking; /* that will look at the queue before they sleep */
+	struct bed beds[THREADS_MOST];
+	struct bed *asleep; /* the last to lie down is the first to be woken: its caches are warm */
+	struct bed *empty;
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER };
 
 static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
@@ -45,7 +54,11 @@ static void pool_init(void)
 
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool.work, &attr);
+	for (unsigned i = 0; i < THREADS_MOST; i++) {
+		pthread_cond_init(&pool.beds[i].cond, &attr);
+		pool.beds[i].next = pool.empty;
+		pool.empty = &pool.beds[i];
+	}
 	pthread_condattr_destroy(&attr);
 	aio_list_init(&pool.queue);
 }
@@ -66,7 +79,7 @@ static void give_back(struct aio_op *op, struct aio *a)
 
 static void *worker(void *arg);
 
-static bool start_thread(void)
+static bool start_thread(struct bed *bed)
 {
 	sigset_t all, old;
 	pthread_attr_t attr;
@@ -78,71 +91,98 @@ static bool start_thread(void)
 	pthread_attr_setstacksize(&attr, STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&t, &attr, worker, NULL);
+	rc = pthread_create(&t, &attr, worker, bed);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return !rc;
 }
 
 /*
- * Lock held. One thread more, awake or new. Threads wake one another, each when it has
- * taken an operation and sees more: what is quickly done is done by few threads.
- * False when nobody will come.
+ * Lock held. One thread more for the queue, unless one is about to look at it anyway.
+ * Threads wake one another, each when it has taken an operation and sees more: what is
+ * quickly done is done by few. *wake: to be signalled once the lock is released. False
+ * when nobody will come.
  */
-static bool one_more(void)
+static bool one_more(struct bed **wake)
 {
-	if (pool.waking)
+	*wake = NULL;
+	if (pool.looking)
 		return true;
-	if (pool.idle) {
-		pool.waking = true;
-		pthread_cond_signal(&pool.work);
+	if (pool.asleep) {
+		*wake = pool.asleep;
+		pool.asleep = (*wake)->next;
+		(*wake)->woken = true;
+		pool.looking++;
 		return true;
 	}
-	if (pool.threads < THREADS_MOST && start_thread()) {
+	if (pool.threads < THREADS_MOST && start_thread(pool.empty)) {
+		pool.empty = pool.empty->next;
 		pool.threads++;
-		pool.waking = true;
+		pool.looking++;
 	}
 	return pool.threads > 0;
 }
 
-/* Lock held. NULL: nothing came for a long time. */
-static struct aio_op *next_op(void)
+/* Lock held, and released meanwhile. False: nobody woke us for a long time. */
+static bool sleep_in(struct bed *b)
 {
-	struct aio_op *op;
 	struct timespec until;
 	int rc = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += IDLE_SECONDS;
-	while (!(op = aio_list_take(&pool.queue)) && rc != ETIMEDOUT) {
-		pool.waking = false;
-		pool.idle++;
-		rc = pthread_cond_timedwait(&pool.work, &pool.lock, &until);
-		pool.idle--;
+	pool.looking--;
+	b->woken = false;
+	b->next = pool.asleep;
+	pool.asleep = b;
+	while (!b->woken && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&b->cond, &pool.lock, &until);
+	if (b->woken)
+		return true;
+	for (struct bed **at = &pool.asleep; *at; at = &(*at)->next) {
+		if (*at == b) {
+			*at = b->next;
+			break;
+		}
 	}
-	pool.waking = false;
-	return op;
+	return false;
+}
+
+/* Lock held, and released meanwhile. */
+static void carry_out(struct aio_op *op)
+{
+	struct aio *a = op->a;
+	struct bed *wake = NULL;
+
+	pool.looking--;
+	if (pool.queue.first)
+		one_more(&wake);
+	pthread_mutex_unlock(&pool.lock);
+	if (wake)
+		pthread_cond_signal(&wake->cond);
+	op->ret = aio_op_run(op);
+	/* Before the loop hears of it: what it sends next finds this thread. */
+	pthread_mutex_lock(&pool.lock);
+	pool.looking++;
+	pthread_mutex_unlock(&pool.lock);
+	give_back(op, a);
+	pthread_mutex_lock(&pool.lock);
+	if (!--a->workers)
+		pthread_cond_broadcast(&pool.left);
 }
 
 static void *worker(void *arg)
 {
+	struct bed *bed = arg;
 	struct aio_op *op;
-	struct aio *a;
 
 	pthread_mutex_lock(&pool.lock);
-	while ((op = next_op())) {
-		if (pool.queue.first)
-			one_more();
-		pthread_mutex_unlock(&pool.lock);
-
-		a = op->a;
-		op->ret = aio_op_run(op);
-		give_back(op, a);
-
-		pthread_mutex_lock(&pool.lock);
-		if (!--a->workers)
-			pthread_cond_broadcast(&pool.left);
-	}
+	do {
+		while ((op = aio_list_take(&pool.queue)))
+			carry_out(op);
+	} while (sleep_in(bed));
+	bed->next = pool.empty;
+	pool.empty = bed;
 	pool.threads--;
 	pthread_mutex_unlock(&pool.lock);
 	return NULL;
@@ -150,16 +190,19 @@ static void *worker(void *arg)
 
 void aio_pool_add(struct aio_op *op)
 {
+	struct bed *wake;
 	bool ok;
 
 	pthread_once(&pool_once, pool_init);
 	pthread_mutex_lock(&pool.lock);
-	ok = one_more();
+	ok = one_more(&wake);
 	if (ok) {
 		op->a->workers++;
 		aio_list_add(&pool.queue, op);
 	}
 	pthread_mutex_unlock(&pool.lock);
+	if (wake)
+		pthread_cond_signal(&wake->cond);
 	if (ok)
 		op->a->in_pool++;
 	else /* The host refuses even one thread: slow rather than stuck. */

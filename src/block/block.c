@@ -197,8 +197,10 @@ static void finish(struct blk *b, struct blk_req *r, int ret)
 {
 	enum blk_op op = r->op;
 
-	count(&b->stats.ops[op], 1);
-	count(&b->stats.bytes[op], r->len);
+	if (!ret) {
+		count(&b->stats.ops[op], 1);
+		count(&b->stats.bytes[op], r->len);
+	}
 	count(&b->stats.ns[op], loop_now_ns() - r->start_ns);
 	if (op == BLK_FLUSH) {
 		if (!ret && r->mark > b->flushed)

@@ -4,12 +4,20 @@
 
 #include <stddef.h>
 
-extern const struct blk_driver blk_raw, blk_blkdebug, blk_null_co, blk_null_aio;
-extern const struct blk_driver blk_file, blk_host_device;
+extern const struct blk_driver blk_raw, blk_blkdebug, blk_file, blk_host_device, blk_null_co,
+	blk_null_aio;
 
+/* clang-format off */
 const struct blk_driver *const blk_drivers[] = {
-	&blk_raw, /* formats */
-	&blk_blkdebug, /* filters */
-	&blk_file, /* protocols */
-	&blk_host_device, &blk_null_co, &blk_null_aio, NULL,
+	/* formats */
+	&blk_raw,
+	/* filters */
+	&blk_blkdebug,
+	/* protocols */
+	&blk_file,
+	&blk_host_device,
+	&blk_null_co,
+	&blk_null_aio,
+	NULL,
 };
+/* clang-format on */

@@ -189,6 +189,8 @@ static int small_file_open(struct blk_node *n, struct err *e)
 	struct flock lock = { .l_type = n->readonly ? F_RDLCK : F_WRLCK };
 	struct stat st;
 
+	if (!f->filename)
+		return err_set(e, ERR_USAGE, EINVAL, "driver=file: filename= is missing");
 	f->fd = open(f->filename, (n->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (f->fd < 0 && errno == EACCES && n->open.auto_readonly) {
 		n->readonly = true;

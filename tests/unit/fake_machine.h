@@ -275,7 +275,8 @@ static int fake_irqfd_set(struct machine *m, struct irqfd *q, const struct msi_m
 {
 	unsigned i = 0;
 
-	if (q->on == (msg != NULL) && (!msg || !memcmp(msg, &q->msg, sizeof(*msg))))
+	if (q->on == (msg != NULL) &&
+	    (!msg || (msg->addr == q->msg.addr && msg->data == q->msg.data)))
 		return 0;
 	fake.irqfd_sets++;
 	fake_irqfd_off(q);

@@ -101,7 +101,7 @@ static void fake_open(struct chardev *c)
 	c->client->event(c->ctx, CHARDEV_OPENED);
 }
 
-static void fake_close(struct chardev *c)
+static inline void fake_close(struct chardev *c)
 {
 	c->open = false;
 	c->client->event(c->ctx, CHARDEV_CLOSED);
@@ -125,7 +125,7 @@ static size_t fake_input(struct chardev *c, const void *buf, size_t len, size_t 
 	return done;
 }
 
-static void fake_room(struct chardev *c, size_t room)
+static inline void fake_room(struct chardev *c, size_t room)
 {
 	c->room = room;
 	c->client->writable(c->ctx);

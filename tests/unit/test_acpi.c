@@ -6,6 +6,7 @@
 
 #include "acpi.h"
 #include "boot.h"
+#include "pci.h"
 
 extern const struct dev_class acpi_pm_class, i440fx_class, piix3_class;
 
@@ -453,11 +454,16 @@ START_TEST(dsdt_devices)
 		{ "COM1", { .serial_mask = 1 } }, { "COM2", { .serial_mask = 2 } },
 		{ "COM3", { .serial_mask = 4 } }, { "COM4", { .serial_mask = 8 } },
 		{ "RTC_", { .rtc = true } },      { "KBD_", { .i8042 = true } },
-		{ "PEVT", { .pvpanic = true } },
+		{ "PEVT", { .pvpanic = true } },  { "PCI0", { .pci = true } },
 	};
 	enum { N = sizeof(rows) / sizeof(rows[0]) };
 	struct acpi_config all = {
-		.n_cpus = 1, .serial_mask = 0xf, .i8042 = true, .rtc = true, .pvpanic = true
+		.n_cpus = 1,
+		.serial_mask = 0xf,
+		.i8042 = true,
+		.rtc = true,
+		.pvpanic = true,
+		.pci = true,
 	};
 
 	for (unsigned i = 0; i < N; i++) {
@@ -468,13 +474,90 @@ START_TEST(dsdt_devices)
 		ck_assert_ptr_nonnull(find(build(&all).dsdt, rows[i].name));
 	}
 	/* A machine's usual set stays small: a guest interprets it slowly. */
-	ck_assert_uint_le(
-		le(build(&(struct acpi_config){
-				 .n_cpus = 2, .serial_mask = 1, .i8042 = true, .rtc = true })
-				   .dsdt +
-			   4,
-		   4),
-		256);
+	ck_assert_uint_le(le(build(&(struct acpi_config){ .n_cpus = 2,
+							  .serial_mask = 1,
+							  .i8042 = true,
+							  .rtc = true,
+							  .pci = true })
+					     .dsdt +
+				     4,
+			     4),
+			  512);
+}
+END_TEST
+
+/* The window above 4 GiB is the machine's; the one below is that of include/pci.h. */
+START_TEST(dsdt_pci_windows)
+{
+	static const uint8_t dword[] = { 0x87, 0x17, 0x00, 0x00 };
+	static const uint8_t qword[] = { 0x8a, 0x2b, 0x00, 0x00 };
+	struct acpi_config cfg = { .n_cpus = 1,
+				   .pci = true,
+				   .pci_mem64_base = 0x123000000000,
+				   .pci_mem64_size = 0x000400000000 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *t = build(&cfg).dsdt, *p = t, *end = t + le(t + 4, 4);
+
+		/* 0xa0000, then the window. */
+		for (unsigned k = 0; k < 2; k++) {
+			p = memmem(p + 1, (size_t)(end - p - 1), dword, sizeof(dword));
+			ck_assert_ptr_nonnull(p);
+		}
+		ck_assert_uint_eq(le(p + 10, 4), PCI_MEM_BASE);
+		ck_assert_uint_eq(le(p + 14, 4), PCI_MEM_END - 1);
+		ck_assert_uint_eq(le(p + 22, 4), PCI_MEM_END - PCI_MEM_BASE);
+		p = memmem(t, (size_t)(end - t), qword, sizeof(qword));
+		ck_assert_ptr_nonnull(p);
+		ck_assert_uint_eq(le(p + 14, 8), cfg.pci_mem64_base);
+		ck_assert_uint_eq(le(p + 22, 8), i ? 0 : 0x1233ffffffff);
+		ck_assert_uint_eq(le(p + 38, 8), cfg.pci_mem64_size);
+		cfg.pci_mem64_base = cfg.pci_mem64_size = 0;
+	}
+	ck_assert_ptr_null(find(build(&cfg).dsdt, "_PRT"));
+}
+END_TEST
+
+/* n entries of _PRT, for all pins of the slots from 1 on. */
+static void set_irqs(struct acpi_config *cfg, unsigned n)
+{
+	cfg->pci = true;
+	cfg->n_pci_irqs = n;
+	for (unsigned i = 0; i < n; i++)
+		cfg->pci_irq[i] = (struct acpi_pci_irq){ .slot = (uint8_t)(1 + i / 4),
+							 .pin = (uint8_t)(i % 4),
+							 .gsi = (uint8_t)(10 + i % 2) };
+}
+
+START_TEST(dsdt_prt)
+{
+	static const unsigned counts[] = { 1, 3, 4, 5, 100, ACPI_PCI_IRQS };
+
+	for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		struct acpi_config cfg = { .n_cpus = 1 };
+		const uint8_t *t, *p;
+		size_t bytes;
+
+		set_irqs(&cfg, counts[i]);
+		t = build(&cfg).dsdt;
+		p = find(t, "_PRT");
+		ck_assert_ptr_nonnull(p);
+		ck_assert_uint_eq(p[-1], 0x08);
+		ck_assert_uint_eq(p[4], 0x12);
+		bytes = p[5] >> 6 ? 2 : 1;
+		ck_assert_uint_eq(p[5 + bytes], counts[i]);
+		p += 6 + bytes;
+		for (unsigned k = 0; k < counts[i]; k++) {
+			ck_assert_uint_eq(p[0], 0x12);
+			ck_assert_uint_eq(p[2], 4);
+			ck_assert_uint_eq(p[3], 0x0c);
+			ck_assert_uint_eq(le(p + 4, 4), (1 + k / 4) << 16 | 0xffff);
+			ck_assert_uint_eq(p[k % 4 > 1 ? 9 : 8], k % 4);
+			ck_assert_uint_eq(p[p[1]], 10 + k % 2);
+			p += 1 + p[1];
+		}
+		ck_assert_ptr_eq(p, t + le(t + 4, 4));
+	}
 }
 END_TEST
 
@@ -524,8 +607,14 @@ START_TEST(iasl)
 					   .serial_mask = i ? 0xf : 1,
 					   .i8042 = true,
 					   .rtc = true,
-					   .pvpanic = i };
-		struct tables t = build(&cfg);
+					   .pvpanic = i,
+					   .pci = true,
+					   .pci_mem64_base = 512ull << 30,
+					   .pci_mem64_size = 64ull << 30 };
+		struct tables t;
+
+		set_irqs(&cfg, i ? ACPI_PCI_IRQS : 2);
+		t = build(&cfg);
 
 		dump(dir, i ? "dsdt1" : "dsdt0", t.dsdt);
 		dump(dir, i ? "facp1" : "facp0", t.fadt);
@@ -547,9 +636,11 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		pm_reset_state, power_off,      power_button, pm_timer, pm_timer_status, gpe,
-		pm_hostile,     tables_by_cpus, fadt,         dsdt_s5,  dsdt_devices,    no_room,
-		iasl,
+		pm_reset_state, power_off,       power_button,
+		pm_timer,       pm_timer_status, gpe,
+		pm_hostile,     tables_by_cpus,  fadt,
+		dsdt_s5,        dsdt_devices,    dsdt_pci_windows,
+		dsdt_prt,       no_room,         iasl,
 	};
 
 	return fake_main("acpi", tests, sizeof(tests) / sizeof(tests[0]));

@@ -1390,6 +1390,41 @@ START_TEST(publishes_once_a_round)
 }
 END_TEST
 
+/* What completes in the round of a kick is published before the drive sends what the kick brought.
+ */
+static unsigned sent_after;
+
+static void send_deferred(void *ctx)
+{
+	sent_after = interrupts[0];
+}
+
+static void defer_sending(void)
+{
+	static struct loop_defer send = { .cb = send_deferred };
+
+	loop_defer(disk.loop, &send);
+}
+
+START_TEST(publishes_before_the_drive_sends)
+{
+	struct req t[2];
+
+	add("drive=d0");
+	make(&t[0], 0, VIRTIO_BLK_T_IN, 0, 512);
+	kick(0);
+	end_round();
+	disk.on_submit = defer_sending;
+	make(&t[1], 0, VIRTIO_BLK_T_IN, 9, 512);
+	kick(0);
+	finish(0);
+	end_round();
+	ck_assert_uint_eq(sent_after, 1);
+	settle();
+	ck_status(&t[1], VIRTIO_BLK_S_OK);
+}
+END_TEST
+
 /* Without event indices the ring's flag says whether the driver has to ring. */
 START_TEST(doorbell_is_off_while_working)
 {
@@ -1711,6 +1746,7 @@ int main(void)
 		merged_failure,
 		completes_in_any_order,
 		publishes_once_a_round,
+		publishes_before_the_drive_sends,
 		doorbell_is_off_while_working,
 		sees_what_comes_while_working,
 		reset_in_flight,

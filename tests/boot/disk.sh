@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Linux and its file systems on virtio disks, by each way to attach one; what reached the host is checked there.
+
+# The image on which the guest makes a file system, 64 MiB to put on it, and an initramfs with mke2fs and e2fsck.
+disk_files() {
+	need mke2fs e2fsck debugfs
+	truncate -s 160M "$T/disk.img"
+	head -c 64M /dev/urandom >"$T/source.img"
+	guests/linux/tools "$T/tools.cpio" mke2fs e2fsck || fail 'no archive of tools'
+	cat "$INITRAMFS" "$T/tools.cpio" >"$T/initrd"
+	INITRAMFS=$T/initrd
+}
+
+disk_is_right() {
+	expect_status 0
+	expect_out '^Posada test disk: pass [1-9]'
+	e2fsck -f -n "$T/disk.img" >"$T/fsck" 2>&1 || fail "e2fsck: $(tail -3 "$T/fsck")"
+	debugfs -R "dump /data $T/data" "$T/disk.img" >/dev/null 2>&1
+	cmp "$T/data" "$T/source.img" || fail 'the file is not what was written'
+}
+
+limit[linux_disk]=290
+t_linux_disk() {
+	disk_files
+	linux "$LINUX_UP/vmlinux" posada.test=disk -m 96 -drive "file=$T/disk.img,format=raw,if=virtio" \
+		-drive "file=$T/source.img,format=raw,if=virtio,readonly=on"
+	disk_is_right
+}
+limit[linux_disk_smp]=290
+t_linux_disk_smp() {
+	disk_files
+	linux "$LINUX_SMP/vmlinux" posada.test=disk -m 96 -smp 2 -object iothread,id=io0 \
+		-drive "file=$T/disk.img,format=raw,if=none,id=d0,cache=none,aio=native" \
+		-device virtio-blk-pci,drive=d0,num-queues=2,iothread=io0,disable-legacy=on \
+		-drive "file=$T/source.img,format=raw,if=none,id=d1,readonly=on" -device virtio-blk-pci,drive=d1,iothread=io0
+	disk_is_right
+}
+limit[linux_disk_micro]=290
+t_linux_disk_micro() {
+	disk_files
+	linux "$LINUX_UP/vmlinux" posada.test=disk -M micro -m 96 -drive "file=$T/disk.img,format=raw,if=virtio,aio=threads" \
+		-drive "file=$T/source.img,format=raw,if=virtio,readonly=on"
+	disk_is_right
+}
+limit[linux_disk_packed]=290
+t_linux_disk_packed() {
+	disk_files
+	linux "$LINUX_UP/vmlinux" posada.test=disk -m 96 -blockdev "driver=file,filename=$T/disk.img,node-name=f0" \
+		-blockdev driver=raw,file=f0,node-name=d0 -device virtio-blk-pci,drive=d0,packed=on \
+		-hdb "$T/source.img"
+	disk_is_right
+}
