@@ -169,8 +169,9 @@ void guest_main(void)
 	make_requests(op & 1, data, bs);
 	map_user(queue.place.desc, queue.place.device + queue.size * 8ull + 6 - queue.place.desc);
 	map_user((uint64_t)bench.doorbell, 4);
-	say("go\n"); /* whoever measures from outside begins here */
+	say("from here\n"); /* for whoever measures from outside */
 	user_run(user_bench, 88172645463325252ull);
+	say("to here\n");
 	check(trap.vector == 3, "the user's part came to its end (%lu at %lx, %lx)", trap.vector,
 	      trap.rip, trap.cr2);
 	report(ops[op], bs);

@@ -122,7 +122,6 @@ evil() { # APPEND [OPTION...]
 	seconds=110 checked virtio-evil "${opts[@]}" -append "verify=5 $append" "$@"
 	disk_has 5
 }
-# shellcheck disable=SC2154 # the runner's
 limit[virtio_evil_modern]=120
 t_virtio_evil_modern() { evil transport=modern; }
 limit[virtio_evil_msix]=120
@@ -222,6 +221,7 @@ t_peer_virtio_blk_packed() {
 	dev=packed=on guest=virtio-blk peer_blk 'verify=5 transport=modern ring=packed irq=msix' && disk_has 7
 }
 # It lets some pass that harm nobody; and its packed rings come to a standstill on the first that does.
-t_peer_virtio_evil() { guest=virtio-evil peer_blk 'verify=5 lenient transport=modern' && disk_has 5; }
+limit[peer_virtio_evil]=120
+t_peer_virtio_evil() { seconds=110 guest=virtio-evil peer_blk 'verify=5 lenient transport=modern' && disk_has 5; }
 t_peer_virtio_rng() { peer kvm virtio-rng -device virtio-rng-pci -append 'transport=modern irq=msix'; }
 t_peer_virtio_balloon() { peer kvm virtio-balloon -device virtio-balloon-pci -append 'transport=modern irq=intx'; }
