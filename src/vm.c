@@ -149,10 +149,9 @@ int vm_resume(struct vm *vm, struct err *e)
 	return 0;
 }
 
-/* --- what disks ask for -------------------------------------------------------- */
+/* --- what disks ask for; the block layer says why, on stderr ------------------------ */
 
-/* In a callback of the block layer, maybe with requests on their way: only the vCPUs are stopped.
- */
+/* Other requests may be on their way: only the vCPUs stop. */
 static void disk_stop(void *ctx, struct blk *b, bool write, int error)
 {
 	struct vm *vm = ctx;
@@ -162,10 +161,6 @@ static void disk_stop(void *ctx, struct blk *b, bool write, int error)
 	hold(vm);
 	wait_parked(vm);
 	vm->state = RUN_IO_ERROR;
-	log_warn("drive '%s': %s failed: %s; the guest is paused", blk_id(b),
-		 write ? "a write" : "a read", strerror(error));
-	log_note(error == ENOSPC ? "it goes on by itself when there is room on the host"
-				 : "'cont' in the monitor tries again");
 	tell(vm, "STOP");
 }
 
@@ -174,10 +169,8 @@ static void disk_resume(void *ctx, struct blk *b)
 	struct vm *vm = ctx;
 	struct err err;
 
-	if (vm->state != RUN_IO_ERROR)
-		return;
-	log_note("drive '%s': there is room again; the guest goes on", blk_id(b));
-	vm_resume(vm, &err);
+	if (vm->state == RUN_IO_ERROR)
+		vm_resume(vm, &err);
 }
 
 static void disk_error(void *ctx, struct blk *b, bool write, int error, const char *action)

@@ -995,9 +995,7 @@ const struct blk_throttle *blk_get_throttle(const struct blk *b)
 	return &b->cfg.throttle;
 }
 
-/* --- size
- * ------------------------------------------------------------------------------------------------
- */
+/* --- size --- */
 
 /* Of the root, in whole sectors. */
 static void take_size(struct blk *b)
@@ -1048,9 +1046,7 @@ int blk_resize(struct blk *b, uint64_t size, struct err *e)
 	return 0;
 }
 
-/* --- the set
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the set --- */
 
 int blk_set_create(struct blk_set **out, struct loop *main_loop, const struct blk_host *host,
 		   struct err *e)

@@ -31,8 +31,19 @@ enum {
 	N = 4,
 };
 
+<<<<<<< HEAD
 /* -errno. The lock goes with the descriptor. */
 static int lock_byte(int fd, int byte)
+=======
+/*
+ * A process that was killed may be gone before its locks are: requests of io_uring hold
+ * the file until they end. So locks that no process has are waited for.
+ */
+enum { ORPHAN_MS = 1000, ORPHAN_RETRY_MS = 10 };
+
+/* type: F_RDLCK, F_UNLCK. -errno. */
+static int set_byte(int fd, int byte, short type)
+>>>>>>> wt-disktests
 {
 	struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
 
@@ -154,9 +165,8 @@ static void name_holder(long pid, char *text, size_t size)
 		snprintf(text, size, "process %ld (%s)", pid, comm);
 }
 
-static int in_use(const struct file *f, bool write, int byte, struct err *e)
+static int in_use(const struct file *f, long pid, bool write, int byte, struct err *e)
 {
-	long pid = find_holder(f->fd, byte);
 	char who[80];
 
 	if (pid == getpid()) {
@@ -194,11 +204,29 @@ int file_lock(struct file *f, bool write, struct err *e)
 	unsigned denies = f->node->open.share_rw ? 0 : 1u << WRITE | 1u << RESIZE;
 	unsigned does = 1u << CONSISTENT_READ | (write ? 1u << WRITE | 1u << RESIZE : 0);
 	int byte, ret;
+	long pid = 0;
 
 	if (!f->node->open.locking || f->locking == FILE_LOCK_OFF)
 		return 0;
+<<<<<<< HEAD
 	ret = try_lock(f->fd, does, denies, &byte);
 	if (!ret)
 		return 0;
 	return ret == -EAGAIN ? in_use(f, write, byte, e) : no_locks(f, ret, e);
+=======
+	for (unsigned tries = ORPHAN_MS / ORPHAN_RETRY_MS;; tries--) {
+		ret = try_lock(f->fd, does, denies, &byte);
+		if (!ret)
+			return 0;
+		if (ret == -EAGAIN)
+			pid = find_holder(f->fd, byte);
+		if (ret != -EAGAIN || pid || !tries)
+			break;
+		unlock(f->fd);
+		usleep(ORPHAN_RETRY_MS * 1000);
+	}
+	ret = ret == -EAGAIN ? in_use(f, pid, write, byte, e) : no_locks(f, ret, e);
+	unlock(f->fd);
+	return ret;
+>>>>>>> wt-disktests
 }

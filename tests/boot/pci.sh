@@ -37,7 +37,7 @@ t_linux_pci() {
 }
 
 t_pci_monitor() {
-	monitored hang -device pci-testdev,id=t0
+	monitored hang -append how=idle -device pci-testdev,id=t0
 	ask '{"execute":"query-pci"}' "$(human 'info pci')"
 	answers '"qdev_id": ?"t0"' '"desc": ?"Host bridge"' \
 		'Bus  0, device   2, function 0:.*Class ff00: PCI device 1234:7e57.*BAR0: I/O at 0xc000 \[0xc01f\]'
