@@ -31,10 +31,6 @@ enum {
 	N = 4,
 };
 
-<<<<<<< HEAD
-/* -errno. The lock goes with the descriptor. */
-static int lock_byte(int fd, int byte)
-=======
 /*
  * A process that was killed may be gone before its locks are: requests of io_uring hold
  * the file until they end. So locks that no process has are waited for.
@@ -42,12 +38,17 @@ static int lock_byte(int fd, int byte)
 enum { ORPHAN_MS = 1000, ORPHAN_RETRY_MS = 10 };
 
 /* type: F_RDLCK, F_UNLCK. -errno. */
-static int set_byte(int fd, int byte, short type)
->>>>>>> wt-disktests
+static int set_bytes(int fd, int byte, int n, short type)
 {
-	struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = n };
 
 	return fcntl(fd, F_OFD_SETLK, &l) ? -errno : 0;
+}
+
+static void unlock(int fd)
+{
+	set_bytes(fd, DO, N, F_UNLCK);
+	set_bytes(fd, DENY, N, F_UNLCK);
 }
 
 /* 1: another has it; 0: free; -errno. */
@@ -66,9 +67,9 @@ static int try_lock(int fd, unsigned does, unsigned denies, int *byte)
 
 	for (int n = 0; !ret && n < N; n++) {
 		if (does & 1u << n)
-			ret = lock_byte(fd, *byte = DO + n);
+			ret = set_bytes(fd, *byte = DO + n, 1, F_RDLCK);
 		if (!ret && denies & 1u << n)
-			ret = lock_byte(fd, *byte = DENY + n);
+			ret = set_bytes(fd, *byte = DENY + n, 1, F_RDLCK);
 	}
 	for (int n = 0; !ret && n < N; n++) {
 		if (does & 1u << n)
@@ -208,12 +209,6 @@ int file_lock(struct file *f, bool write, struct err *e)
 
 	if (!f->node->open.locking || f->locking == FILE_LOCK_OFF)
 		return 0;
-<<<<<<< HEAD
-	ret = try_lock(f->fd, does, denies, &byte);
-	if (!ret)
-		return 0;
-	return ret == -EAGAIN ? in_use(f, write, byte, e) : no_locks(f, ret, e);
-=======
 	for (unsigned tries = ORPHAN_MS / ORPHAN_RETRY_MS;; tries--) {
 		ret = try_lock(f->fd, does, denies, &byte);
 		if (!ret)
@@ -228,5 +223,4 @@ int file_lock(struct file *f, bool write, struct err *e)
 	ret = ret == -EAGAIN ? in_use(f, pid, write, byte, e) : no_locks(f, ret, e);
 	unlock(f->fd);
 	return ret;
->>>>>>> wt-disktests
 }
