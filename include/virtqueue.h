@@ -71,7 +71,7 @@ struct virtqueue {
 /*
  * Checks the rings' place (alignment, in RAM, sizes; packed: any size up to
  * 32768, split: a power of two) and begins with empty state. -EINVAL with
- * vq->broken set. features: as negotiated.
+ * vq->broken set; -ENOMEM likewise. features: as negotiated.
  */
 int vq_start(struct virtqueue *vq, const struct gmem *mem, uint64_t features, bool legacy);
 /* Forgets everything; outstanding chains must not be pushed any more. Idempotent. */

@@ -497,6 +497,10 @@ START_TEST(start_checks_size)
 		refused("a queue whose size is not a power of two");
 	d->size = VQ_MAX_SIZE;
 	ck_assert_int_eq(start(d, false), 0);
+	d->vq.max_size = 0xffff;
+	d->size = VQ_MAX_SIZE + 1;
+	refused("a queue larger than the device offers");
+	d->size = VQ_MAX_SIZE;
 	d->vq.max_size = 256;
 	refused("a queue larger than the device offers");
 	d->size = 256;
@@ -1049,6 +1053,13 @@ START_TEST(bad_buffers)
 	bad_buffer(UINT64_MAX - 0xff, 0x101, WRITE, wraps);
 	bad_buffer(0xffff0000, 1, WRITE, "a writable address in read-only memory");
 	bad_buffer(0xffff0000, 4097, 0, outside);
+	/* Also when the same memory was read just before. */
+	raw(0, 0xffff0000, 1, NEXT);
+	raw(1, 0xffff0000, 1, WRITE);
+	raw_avail(0);
+	breaks("a writable address in read-only memory");
+	ck_assert_int_eq(start(d, false), 0);
+	d->avail->idx = cpu_to_le16(0);
 	/* And the last that is good. */
 	raw(0, RAM - 1, 1, 0);
 	raw_avail(0);
@@ -1086,6 +1097,10 @@ START_TEST(total_length)
 	raw(1, 0, 1u << 31, WRITE);
 	breaks("a chain of 4 GiB or more");
 	ck_assert_int_eq(start(d, false), 0);
+	raw(0, 0, 1u << 31, WRITE | NEXT);
+	breaks("a chain of 4 GiB or more");
+	ck_assert_int_eq(start(d, false), 0);
+	raw(0, 0, 1u << 31, NEXT);
 	raw(1, 0, (1u << 31) - 1, WRITE);
 	c = pop();
 	ck_assert_uint_eq(c.out_len, 1u << 31);
