@@ -62,6 +62,13 @@ struct vm {
 	void *dtb; /* the device tree of a machine that has one; malloc'd */
 	size_t dtb_len;
 	uint64_t started_ns; /* CLOCK_MONOTONIC at vm_start; 0 before */
+	/* What the event BLOCK_IO_ERROR that is being told is about. */
+	struct {
+		struct blk *blk;
+		bool write;
+		int error;
+		const char *action;
+	} io_error;
 };
 
 /* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction.

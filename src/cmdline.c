@@ -403,10 +403,25 @@ APPEND(add_serial, serial)
 APPEND(add_qmp, qmp)
 APPEND(add_monitor, monitor)
 APPEND(add_mon, mon)
-STORE(set_hda, hd[0])
-STORE(set_hdb, hd[1])
-STORE(set_hdc, hd[2])
-STORE(set_hdd, hd[3])
+
+static int set_hd(struct config *cfg, unsigned i, const char *arg, struct err *e)
+{
+	if (cfg->hd[i])
+		return err_set(e, ERR_USAGE, EEXIST, "-hd%c %s: there is a -hd%c already, %s",
+			       'a' + i, arg, 'a' + i, cfg->hd[i]);
+	cfg->hd[i] = arg;
+	return 0;
+}
+
+#define SET_HD(name, i)                                                                            \
+	static int name(struct config *cfg, const char *arg, struct err *e)                        \
+	{                                                                                          \
+		return set_hd(cfg, i, arg, e);                                                     \
+	}
+SET_HD(set_hda, 0)
+SET_HD(set_hdb, 1)
+SET_HD(set_hdc, 2)
+SET_HD(set_hdd, 3)
 
 static int add_drive(struct config *cfg, const char *arg, struct err *e)
 {

@@ -222,6 +222,21 @@ void mon_print_blockstats(FILE *f, const struct mon *m, const json_t *r)
 	}
 }
 
+/* --- errors --- */
+
+json_t *mon_io_error_event(const struct vm *vm)
+{
+	int error = vm->io_error.error;
+	struct blk_info i;
+
+	blk_get_info(vm->io_error.blk, &i);
+	return json_pack("{s:o, s:o, s:s, s:s, s:b, s:s}", "device",
+			 mon_string(blk_id(vm->io_error.blk)), "node-name", mon_string(i.node_name),
+			 "operation", vm->io_error.write ? "write" : "read", "action",
+			 vm->io_error.action, "nospace", error == ENOSPC, "reason",
+			 strerror(error));
+}
+
 /* --- changes --- */
 
 json_t *mon_block_resize(struct mon *m, const json_t *args, struct err *e)

@@ -116,6 +116,9 @@ static void let_go(struct vm *vm)
 
 void vm_pause(struct vm *vm)
 {
+	/* It is stopped already; from now on it does not go on by itself. */
+	if (vm->state == RUN_IO_ERROR)
+		vm->state = RUN_PAUSED;
 	if (vm->state != RUN_RUNNING)
 		return;
 	hold(vm);
@@ -177,8 +180,11 @@ static void disk_error(void *ctx, struct blk *b, bool write, int error, const ch
 {
 	struct vm *vm = ctx;
 
-	if (strcmp(action, "ignore"))
-		tell(vm, "BLOCK_IO_ERROR");
+	vm->io_error.blk = b;
+	vm->io_error.write = write;
+	vm->io_error.error = error;
+	vm->io_error.action = action;
+	tell(vm, "BLOCK_IO_ERROR");
 }
 
 void vm_quit(struct vm *vm, int status)

@@ -672,6 +672,10 @@ static void give_up_held(struct blk *b)
 		b->n_held--;
 		finish(b, r, -(int)r->mark);
 	}
+	/* Nothing waits any more: the next error is news. */
+	pthread_mutex_lock(&b->note_lock);
+	b->want_stop = b->told_stop = false;
+	pthread_mutex_unlock(&b->note_lock);
 }
 
 /* --- draining ------------------------------------------------------------------------------------

@@ -350,6 +350,8 @@ static int check_keys(const struct request *r, const struct blk_driver *drv, str
 			continue;
 		err_set(e, ERR_USAGE, EINVAL, "unknown key '%s'", opt->key);
 		err_suggest(e, opt->key, names, n);
+		if (opt->bare && !suggest(opt->key, names, n))
+			err_hint(e, "a comma within a file's name is written twice: ',,'");
 		return -EINVAL;
 	}
 	return 0;

@@ -94,6 +94,7 @@ static bool take_output(struct talk *t, long long until)
 		return false;
 	}
 	fwrite(buf, 1, (size_t)n, stdout);
+	fflush(stdout); /* a test may follow it */
 	for (ssize_t i = 0; i < n; i++) {
 		if (!buf[i])
 			buf[i] = ' '; /* the regular expression would end there */
