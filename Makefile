@@ -64,7 +64,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 
 unit-bin: $(UNIT)
 # What several threads use.
-tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio)
+tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 
@@ -163,7 +163,7 @@ check-stock:
 	@tests/boot/stock
 bench:
 	@scripts/deps build guest test
-	@$(MAKE) --no-print-directory Q=1 all guests
+	@$(MAKE) --no-print-directory Q=1 all bench-bin
 	@tests/bench/run
 # Longer than a test run may take.
 fuzz-long: fuzz-bin
@@ -202,5 +202,5 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check fuzz-suite san-suite tsan-suite check-deps check-stock bench \
+.PHONY: all bench-bin unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check fuzz-suite san-suite tsan-suite check-deps check-stock bench \
 	fuzz-long tidy format install uninstall help clean

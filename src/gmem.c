@@ -14,9 +14,38 @@
 
 #include "err.h"
 
+#define HUGE_PAGE (2ull << 20)
+
 static void add_range(struct gmem *g, uint64_t gpa, uint64_t size, uint8_t *host)
 {
 	g->range[g->n++] = (struct gmem_range){ .gpa = gpa, .size = size, .host = host };
+}
+
+/* At a multiple of 2 MiB, so that large pages of the host can be large pages of the guest. */
+static void *map_aligned(uint64_t size, int flags, int fd)
+{
+	uint8_t *p = mmap(NULL, size + HUGE_PAGE, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+
+	if (p == MAP_FAILED)
+		return p;
+	skip = -(uintptr_t)p & (HUGE_PAGE - 1);
+	if (skip)
+		munmap(p, skip);
+	munmap(p + skip + size, HUGE_PAGE - skip);
+	return mmap(p + skip, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+}
+
+/*
+ * Large pages make I/O past the page cache cheaper, which looks up each page, and
+ * a guest on hardware KVM faster. The first one is left out: small kernels touch
+ * little else, and need not wait for 2 MiB to be zeroed.
+ */
+static void huge_pages(uint8_t *ram, uint64_t size)
+{
+	if (size > HUGE_PAGE)
+		madvise(ram + HUGE_PAGE, size - HUGE_PAGE, MADV_HUGEPAGE);
 }
 
 int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err *e)
@@ -42,7 +71,7 @@ int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err
 	} else {
 		flags |= MAP_PRIVATE | MAP_ANONYMOUS;
 	}
-	g->ram = mmap(NULL, ram_size, PROT_READ | PROT_WRITE, flags, g->memfd, 0);
+	g->ram = map_aligned(ram_size, flags, g->memfd);
 	if (g->ram == MAP_FAILED) {
 		int code = errno;
 
@@ -53,6 +82,7 @@ int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err
 		err_hint(e, "give the guest less with -m, or look at 'ulimit -v' and free memory");
 		return -code;
 	}
+	huge_pages(g->ram, ram_size);
 	/* A core dump of the VMM should not carry the guest's memory. */
 	madvise(g->ram, ram_size, MADV_DONTDUMP);
 	g->ram_size = ram_size;

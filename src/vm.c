@@ -330,7 +330,6 @@ static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, stru
 		.kernel = vm->cfg->kernel,
 		.initrd = vm->cfg->initrd,
 		.append = vm->cfg->append,
-		.linux_extra = extra[0] ? extra : NULL,
 		.dtb = vm->dtb,
 		.dtb_len = vm->dtb_len,
 		.mem = &vm->m.mem,
@@ -341,6 +340,7 @@ static int load_kernel(struct vm *vm, bool first, struct boot_entry *entry, stru
 
 	virtio_mmio_params(vm, mmio, sizeof(mmio));
 	snprintf(extra, sizeof(extra), "%s%s%s", assist, *assist && *mmio ? " " : "", mmio);
+	rq.linux_extra = extra[0] ? extra : NULL;
 	rq.n_e820 = boot_e820(&vm->m.mem, rq.e820);
 	rc = boot_load(&rq, entry, e);
 	if (!rc && first && entry->is_linux && *assist)

@@ -71,8 +71,8 @@ struct aio {
 	bool gone; /* closed in one of these */
 	bool unsent; /* the kernel had no room for what counts as in_kernel: send again */
 	struct loop_defer defer;
-	struct loop_fd watch;
-	struct loop_poller poller; /* of efd */
+	struct loop_fd watch; /* of efd */
+	struct loop_poller poller;
 
 	int efd; /* written when something is done; -1 without a loop */
 	/* the pool's side */

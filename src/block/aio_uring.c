@@ -22,6 +22,7 @@ struct uring {
 	struct io_uring ring;
 	bool open;
 	const char *owner; /* &thread_tag of the thread that made it */
+	bool asked, writes_wait; /* see writes_wait() */
 };
 
 /* Its address tells threads apart. */
@@ -109,9 +110,30 @@ static bool own_ring(struct aio *a)
 	return !ring_open(u, a->efd);
 }
 
-static bool ring_can(const struct aio_op *op)
+/*
+ * Where the file system cannot write to the page cache without waiting (ext4), the
+ * ring hands each such write to a thread of the kernel's, which takes two to three times as
+ * long as the pool. The first write finds out; what it may have written is
+ * written again.
+ */
+static bool writes_wait(struct uring *u, const struct aio_op *op)
 {
-	return !op->blocking && !(op->reqs->op == BLK_DISCARD && op->reqs->blkdev);
+	if (!u->asked) {
+		u->asked = true;
+		u->writes_wait = pwritev2(op->reqs->fd, op->iov, (int)op->n_iov, (off_t)op->off,
+					  RWF_NOWAIT) < 0 &&
+				 errno == EOPNOTSUPP;
+	}
+	return u->writes_wait;
+}
+
+static bool ring_can(struct uring *u, const struct aio_op *op)
+{
+	const struct aio_req *r = op->reqs;
+
+	if (op->blocking || (r->op == BLK_DISCARD && r->blkdev))
+		return false;
+	return r->op != BLK_WRITE || r->direct || !writes_wait(u, op);
 }
 
 static void prepare_rw(struct io_uring_sqe *sqe, const struct aio_op *op)
@@ -152,7 +174,7 @@ static void uring_send(struct aio *a)
 	struct aio_op *op;
 
 	while ((op = a->pending.first)) {
-		if (!own || !ring_can(op)) {
+		if (!own || !ring_can(u, op)) {
 			aio_pool_add(aio_list_take(&a->pending));
 			continue;
 		}

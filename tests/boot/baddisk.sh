@@ -414,7 +414,7 @@ write_stops() { # [OPTION...]
 	expect_in "$T/answers" '"status": "running"|"event": "SHUTDOWN"'
 	ends_well
 	expect_out '^w:200:8: ok' '^r:200:8:1: ok'
-	expect_err "drive 'd0': a write failed: Input/output error; the guest is paused" "'cont'"
+	expect_err "drive 'd0': writing to .* failed: Input/output error" "the guest is stopped by this error; 'cont' tries again"
 }
 t_baddisk_werror_stop() { write_stops; }
 t_baddisk_werror_stop_iothread() { dev=iothread=io0 write_stops -object iothread,id=io0; }
@@ -506,7 +506,7 @@ disk_full() { # -drive's-keys [OPTION...]
 	key
 	ends_well
 	expect_out '^r:0:12288:1: ok' '^f: ok'
-	expect_err "drive 'd0': a write failed: No space left on device; the guest is paused" 'goes on by itself' 'there is room again'
+	expect_err "drive 'd0': the host has no room for .*; the guest waits until it has" 'there is room again'
 }
 t_baddisk_full() { disk_full cache=writeback; }
 t_baddisk_full_threads() { disk_full cache=writeback,aio=threads; }
