@@ -64,6 +64,7 @@ struct virtqueue {
 	void (*notify)(struct virtqueue *vq); /* raises the used-buffer interrupt; any thread */
 	bool packed, event_idx, in_order, indirect;
 	bool started;
+	bool polled; /* its loop looks at it all the time: nobody need ring */
 	const char *broken; /* NULL, or the rule that the driver broke */
 	struct vq_ring *ring; /* virtqueue.c's own */
 };

@@ -56,6 +56,9 @@ struct loop {
 	struct loop_defer *deferred, **deferred_end;
 	struct loop_poller *pollers;
 	uint64_t poll_max_ns, poll_ns; /* at most, and at present */
+	uint64_t fds_seen; /* when descriptors were last looked at while polling */
+	bool polling; /* pollers have begun */
+	bool look_at_fds;
 
 	pthread_cond_t look_again; /* for loop_wait */
 	pthread_mutex_t late; /* serialises loop_calls after the end; taken before lock */
@@ -291,17 +294,19 @@ static void run_deferred(struct loop *l)
 
 /* --- polling --------------------------------------------------------------------- */
 
-enum { POLL_FIRST_NS = 4000 };
+enum { POLL_FIRST_NS = 4000, SHORT_SLEEPS = 4, FDS_WAIT_NS = 20000 };
 
 void loop_set_poll(struct loop *l, uint64_t max_ns)
 {
-	l->poll_max_ns = max_ns;
+	l->poll_max_ns = l->poll_ns = max_ns;
 }
 
 void loop_poller_add(struct loop *l, struct loop_poller *p)
 {
 	p->next = l->pollers;
 	l->pollers = p;
+	if (l->polling && p->begin)
+		p->begin(p->ctx);
 }
 
 void loop_poller_del(struct loop *l, struct loop_poller *p)
@@ -314,13 +319,25 @@ void loop_poller_del(struct loop *l, struct loop_poller *p)
 	}
 }
 
+static void pollers_begin(struct loop *l)
+{
+	for (struct loop_poller *p = l->pollers; p; p = p->next)
+		if (p->begin)
+			p->begin(p->ctx);
+	l->polling = true;
+}
+
+/* True when work came in between: no sleep yet. */
 static bool pollers_end(struct loop *l)
 {
 	bool work = false;
 
+	if (!l->polling)
+		return false;
+	l->polling = false;
 	for (struct loop_poller *p = l->pollers; p; p = p->next)
 		work |= p->end && p->end(p->ctx);
-	return work;
+	return work || l->deferred;
 }
 
 /* Whether another thread wants the loop. */
@@ -329,30 +346,44 @@ static bool wanted(const struct loop *l)
 	return atomic_load_explicit(&l->poked, memory_order_relaxed);
 }
 
-/* Looks for work until `until`. True when there was some, so that there is no need to sleep. */
-static bool poll_for(struct loop *l, uint64_t until)
+/*
+ * Looks for work for so long. True when there is no need to sleep. Found work leaves the
+ * pollers begun: the next will be found as well, without anybody ringing.
+ */
+static bool poll_for(struct loop *l, uint64_t ns)
 {
+	uint64_t now = loop_now_ns(), until = now + ns;
 	bool work = false;
 
-	for (struct loop_poller *p = l->pollers; p; p = p->next)
-		if (p->begin)
-			p->begin(p->ctx);
-	do {
+	if (!l->polling)
+		pollers_begin(l);
+	for (;;) {
 		for (struct loop_poller *p = l->pollers; p; p = p->next)
 			work |= p->poll(p->ctx);
 		if (work || l->deferred || wanted(l))
 			break;
+		now = loop_now_ns();
+		if (now >= until)
+			return pollers_end(l);
 		__builtin_ia32_pause();
-	} while (loop_now_ns() < until);
-	return pollers_end(l) || work || l->deferred;
+	}
+	/* While pollers have work the other descriptors wait, but not for long. */
+	l->look_at_fds = now - l->fds_seen > FDS_WAIT_NS;
+	if (l->look_at_fds)
+		l->fds_seen = now;
+	return true;
 }
 
-/* What the last sleep teaches: it was short enough to have been polled away, or it was not. */
+/*
+ * What the last sleep teaches: it was short enough to have been polled away, or it
+ * was not. Being rung and woken takes longer than being found polling, so sleeps of
+ * some times the limit still count as short.
+ */
 static void adapt(struct loop *l, uint64_t slept_ns)
 {
 	if (slept_ns <= l->poll_ns)
 		return;
-	if (slept_ns > l->poll_max_ns)
+	if (slept_ns > SHORT_SLEEPS * l->poll_max_ns)
 		l->poll_ns = 0;
 	else
 		l->poll_ns = l->poll_ns ? l->poll_ns * 2 : POLL_FIRST_NS;
@@ -589,11 +620,11 @@ void loop_run(struct loop *l)
 	l->finished = false;
 	while (!l->quit) {
 		atomic_store_explicit(&l->poked, false, memory_order_relaxed);
+		l->look_at_fds = true;
 		ns = sleep_ns(l);
 		if (ns && l->poll_ns && l->pollers) {
 			pthread_mutex_unlock(&l->lock);
-			began = loop_now_ns();
-			polled = poll_for(l, began + (ns < l->poll_ns ? ns : l->poll_ns));
+			polled = poll_for(l, ns < l->poll_ns ? ns : l->poll_ns);
 			pthread_mutex_lock(&l->lock);
 			ns = polled ? 0 : sleep_ns(l);
 		}
@@ -601,7 +632,7 @@ void loop_run(struct loop *l)
 		pthread_mutex_unlock(&l->lock);
 
 		began = ns && l->poll_max_ns ? loop_now_ns() : 0;
-		n = wait_events(l, ns);
+		n = l->look_at_fds ? wait_events(l, ns) : 0;
 		l->batch_n = n < 0 ? 0 : n; /* EINTR: look round and wait again */
 		if (began)
 			adapt(l, loop_now_ns() - began);
@@ -614,6 +645,11 @@ void loop_run(struct loop *l)
 		run_timers(l);
 		run_fds(l);
 		run_deferred(l);
+		pthread_mutex_lock(&l->lock);
+	}
+	if (l->polling) {
+		pthread_mutex_unlock(&l->lock);
+		pollers_end(l);
 		pthread_mutex_lock(&l->lock);
 	}
 	while (l->posts || l->deferred) {

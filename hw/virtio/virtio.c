@@ -73,8 +73,10 @@ static void poll_begin(void *ctx)
 {
 	struct virtio_dev *v = ctx;
 
-	for (unsigned i = 0; v->running && i < v->n_queues; i++)
+	for (unsigned i = 0; v->running && i < v->n_queues; i++) {
+		v->vq[i]->polled = true;
 		vq_disable_notify(v->vq[i]);
+	}
 }
 
 static bool poll_end(void *ctx)
@@ -82,6 +84,8 @@ static bool poll_end(void *ctx)
 	struct virtio_dev *v = ctx;
 	bool work = false;
 
+	for (unsigned i = 0; i < v->n_queues; i++)
+		v->vq[i]->polled = false;
 	for (unsigned i = 0; v->running && i < v->n_queues; i++) {
 		if (!v->vq[i]->started || !vq_enable_notify(v->vq[i]))
 			continue;
@@ -104,6 +108,8 @@ static void poll_off(struct virtio_dev *v)
 	if (v->poller.ctx)
 		loop_poller_del(v->loop, &v->poller);
 	v->poller.ctx = NULL;
+	for (unsigned i = 0; i < v->n_queues; i++)
+		v->vq[i]->polled = false;
 }
 
 static bool start_queue(struct virtio_dev *v, struct virtqueue *vq)

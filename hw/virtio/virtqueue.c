@@ -241,6 +241,8 @@ bool vq_enable_notify(struct virtqueue *vq)
 {
 	if (!vq->ring || vq->broken)
 		return false;
+	if (vq->polled)
+		return !vq_empty(vq);
 	return vq->packed ? vq_packed_enable_notify(vq) : vq_split_enable_notify(vq);
 }
 

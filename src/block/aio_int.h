@@ -73,6 +73,7 @@ struct aio {
 	struct loop_defer defer;
 	struct loop_fd watch; /* of efd */
 	struct loop_poller poller;
+	uint64_t writes_wait_until; /* see aio_write_cached; loop_now_ns */
 
 	int efd; /* written when something is done; -1 without a loop */
 	/* the pool's side */
@@ -115,7 +116,9 @@ int64_t aio_op_run(const struct aio_op *op);
 int aio_op_falloc(const struct aio_req *r);
 
 /* --- the pool of threads, shared by the process --- */
-void aio_pool_add(struct aio_op *op); /* from send */
+void aio_pool_add(struct aio_op *op);
+/* Carries out a write to the page cache here and now, when that is likely to be quick. */
+bool aio_write_cached(struct aio *a, struct aio_op *op); /* from send */
 void aio_pool_reap(struct aio *a); /* moves what is done to a->ended */
 /* Waits for threads that are about to be done with a. */
 void aio_pool_leave(struct aio *a);

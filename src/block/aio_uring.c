@@ -175,7 +175,9 @@ static void uring_send(struct aio *a)
 
 	while ((op = a->pending.first)) {
 		if (!own || !ring_can(u, op)) {
-			aio_pool_add(aio_list_take(&a->pending));
+			op = aio_list_take(&a->pending);
+			if (!aio_write_cached(a, op))
+				aio_pool_add(op);
 			continue;
 		}
 		if (a->in_kernel >= AIO_MOST)
