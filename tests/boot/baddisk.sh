@@ -80,7 +80,8 @@ t_baddisk_odd_size() { # the last sector is there, and the rest of it zeroes
 	guest virtio-io -drive "file=$T/disk,format=raw,if=virtio" -append do=r:1:1,r:2:1,w:1:1,r:1:1:1
 	expect_status 33
 	expect_err '1000 bytes are not a multiple of 512.*1024'
-	expect_out '^capacity 2 sectors' '^r:1:1: ok' '^r:2:1: ioerr'
+	expect_out '^capacity 2 sectors' '^r:1:1: ok' '^r:2:1: ioerr' '^w:1:1: ok' '^r:1:1:1: ok'
+	[ "$(stat -c %s "$T/disk")" = 1024 ] || fail "the file has $(stat -c %s "$T/disk") bytes"
 }
 t_baddisk_empty() {
 	: >"$T/disk"
@@ -215,6 +216,20 @@ t_baddisk_two_devices() {
 	refused 64 "drive 'd0' is used by another device"
 	vm "${K[@]}" -drive "$d,if=virtio" -device $v
 	refused 64 "drive 'd0' is used by another device" 'if=none'
+}
+t_baddisk_too_many() {
+	local i opts=()
+	for i in {1..40}; do
+		truncate -s 1M "$T/$i"
+		opts+=(-drive "file=$T/$i,format=raw,if=virtio")
+	done
+	vm "${K[@]}" "${opts[@]}"
+	refused 64 'drive=virtio30: no PCI slot is free' 'multifunction=on'
+	vm -machine micro "${K[@]}" "${opts[@]}"
+	refused 64 'drive=virtio8: .*no interrupt line is left' '-machine pc'
+	# shellcheck disable=SC2016
+	run sh -c 'ulimit -n 40; exec "$@"' sh "$POSADA" "${K[@]}" "${opts[@]}"
+	refused 66 'Too many open files' 'ulimit -n'
 }
 t_baddisk_drive_without_device() {
 	truncate -s 1M "$T/disk"
@@ -373,6 +388,18 @@ t_baddisk_truncated() {
 			'^f: ok'
 	done
 }
+t_baddisk_file_size_limit() { # a write beyond ulimit -f would end a process that did not care
+	local aio
+	need_kvm
+	for aio in io_uring threads; do
+		rm -f "$T/disk"
+		truncate -s 8M "$T/disk"
+		# shellcheck disable=SC2016
+		run bash -c 'ulimit -f 1024; exec "$@" | cat' bash "$POSADA" -nographic -m 64 -kernel $G/virtio-io.elf \
+			-append 'do=w:0:2048,w:4096:8,r:0:2048:1,f' -drive "file=$T/disk,format=raw,if=virtio,aio=$aio"
+		expect_out '^w:0:2048: ok' '^w:4096:8: ioerr' '^r:0:2048:1: ok' '^f: ok'
+	done
+}
 t_baddisk_errors_are_the_guests() {
 	disk 5
 	rules iotype=read sector=100 >"$T/rules"
@@ -468,6 +495,22 @@ t_baddisk_stop_while_full() { # who says stop is not overruled by room on the ho
 	sleep 1.5 # it looks for room every second
 	qmp '{"execute":"query-status"}' >"$T/answers"
 	expect_in "$T/answers" '"status": "paused"'
+	expect_not "$T/out" '^w:200:8'
+	qmp '{"execute":"cont"}' >/dev/null
+	ends_well
+	expect_out '^w:200:8: ok' '^r:200:8:1: ok'
+}
+
+t_baddisk_error_during_stop() { # it comes while stop waits for the request: cont tries again
+	disk 5
+	rules iotype=write delay-ns=600000000 once=on >"$T/rules"
+	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
+	wait_out '^waits for a key'
+	key
+	wait_out '^k: ok'
+	sleep 0.2
+	qmp '{"execute":"stop"}' '{"execute":"query-status"}' '{"execute":"query-block"}' >"$T/answers"
+	expect_in "$T/answers" '"status": "paused"' '"io-status": "failed"'
 	expect_not "$T/out" '^w:200:8'
 	qmp '{"execute":"cont"}' >/dev/null
 	ends_well
