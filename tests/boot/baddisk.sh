@@ -368,7 +368,7 @@ ends_well() {
 	expect_status 33
 	expect_out ' 0 failed'
 }
-rules() { # KEY=VALUE...: of one more rule
+rule() { # KEY=VALUE...
 	echo '[inject-error]'
 	printf '%s\n' "$@"
 }
@@ -402,26 +402,28 @@ t_baddisk_file_size_limit() { # a write beyond ulimit -f would end a process tha
 }
 t_baddisk_errors_are_the_guests() {
 	disk 5
-	rules iotype=read sector=100 >"$T/rules"
-	rules iotype=write sector=200 errno=ENOSPC >>"$T/rules"
-	rules iotype=write sector=300 >>"$T/rules"
+	rule iotype=read sector=100 >"$T/rules"
+	rule iotype=write sector=200 errno=ENOSPC >>"$T/rules"
+	rule iotype=write sector=300 >>"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio,werror=report" \
 		-append do=r:0:100:5,r:100:1,r:101:9:5,w:200:8,w:300:8,w:400:8,f
 	expect_status 33
 	expect_out '^r:0:100:5: ok' '^r:100:1: ioerr' '^r:101:9:5: ok' '^w:200:8: ioerr' '^w:300:8: ioerr' '^w:400:8: ok' '^f: ok'
+	expect_err "drive '.*': a read failed: Input/output error; the guest is told"
 }
 t_baddisk_errors_ignored() {
 	disk 5
-	rules iotype=read sector=100 >"$T/rules"
-	rules iotype=write sector=200 >>"$T/rules"
+	rule iotype=read sector=100 >"$T/rules"
+	rule iotype=write sector=200 >>"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio,werror=ignore,rerror=ignore" \
 		-append do=r:100:1,w:200:8,r:0:64:5
 	expect_status 33
 	expect_out '^r:100:1: ok' '^w:200:8: ok' '^r:0:64:5: ok'
+	expect_err "drive '.*': a read failed: Input/output error; ignored"
 }
 t_baddisk_merged_errors() { # of requests that went to the host as one, only the bad one fails
 	disk 5
-	rules iotype=read sector=300 >"$T/rules"
+	rule iotype=read sector=300 >"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio" \
 		-append do=r:0:1024,r:0:256:5,r:384:640:5
 	expect_status 33
@@ -429,7 +431,7 @@ t_baddisk_merged_errors() { # of requests that went to the host as one, only the
 }
 write_stops() { # [OPTION...]
 	disk 5
-	rules iotype=write sector=200 once=on >"$T/rules"
+	rule iotype=write sector=200 once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop" "$@"
 	events_after_key '"event": "BLOCK_IO_ERROR"' '"device": "d0"' '"operation": "write", "action": "stop"' \
 		'"event": "STOP"'
@@ -447,7 +449,7 @@ t_baddisk_werror_stop() { write_stops; }
 t_baddisk_werror_stop_iothread() { dev=iothread=io0 write_stops -object iothread,id=io0; }
 t_baddisk_rerror_stop() {
 	disk 5
-	rules iotype=read sector=200 once=on >"$T/rules"
+	rule iotype=read sector=200 once=on >"$T/rules"
 	io_vm k,r:200:8:5 "file=blkdebug:$T/rules:$T/disk,format=raw,rerror=stop"
 	events_after_key '"event": "BLOCK_IO_ERROR"' '"operation": "read"' '"event": "STOP"'
 	status_is io-error
@@ -458,7 +460,7 @@ t_baddisk_rerror_stop() {
 t_baddisk_stops_again() { # an error that stays: each cont tries once more; then a reset, and the same again
 	local i
 	disk 5
-	rules iotype=write sector=200 >"$T/rules"
+	rule iotype=write sector=200 >"$T/rules"
 	io_vm k,w:200:8,h "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	for i in 1 2; do
 		events_after_key '"event": "BLOCK_IO_ERROR"'
@@ -477,7 +479,7 @@ t_baddisk_stops_again() { # an error that stays: each cont tries once more; then
 }
 t_baddisk_quit_while_stopped() { # requests wait after an error, and the user gives up
 	disk 5
-	rules iotype=write sector=200 >"$T/rules"
+	rule iotype=write sector=200 >"$T/rules"
 	io_vm k,w:200:8,h "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	events_after_key '"event": "STOP"'
 	kill "$vm"
@@ -487,7 +489,7 @@ t_baddisk_quit_while_stopped() { # requests wait after an error, and the user gi
 }
 t_baddisk_stop_while_full() { # who says stop is not overruled by room on the host
 	disk 5
-	rules iotype=write errno=ENOSPC once=on >"$T/rules"
+	rule iotype=write errno=ENOSPC once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw"
 	events_after_key '"event": "STOP"'
 	qmp '{"execute":"stop"}' '{"execute":"query-status"}' >"$T/answers"
@@ -503,7 +505,7 @@ t_baddisk_stop_while_full() { # who says stop is not overruled by room on the ho
 
 t_baddisk_error_during_stop() { # it comes while stop waits for the request: cont tries again
 	disk 5
-	rules iotype=write delay-ns=600000000 once=on >"$T/rules"
+	rule iotype=write delay-ns=600000000 once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	wait_out '^waits for a key'
 	key
@@ -630,6 +632,10 @@ stopped_while_busy() { # [OPTION...]
 }
 t_busy_disk_stop_cont() { stopped_while_busy; }
 t_busy_disk_stop_cont_iothread() { dev=iothread=io0 stopped_while_busy -object iothread,id=io0; }
+t_busy_disk_stop_cont_slow() { # what has been sent is waited for
+	rule iotype=write delay-ns=30000000 errno=0 >"$T/rules"
+	rules=blkdebug:$T/rules: stopped_while_busy
+}
 reset_while_busy() { # [OPTION...]
 	local i
 	busy cache=none "$@"
@@ -650,6 +656,10 @@ reset_while_busy() { # [OPTION...]
 }
 t_busy_disk_reset() { reset_while_busy; }
 t_busy_disk_reset_iothread() { dev=iothread=io0 reset_while_busy -object iothread,id=io0; }
+t_busy_disk_reset_slow() {
+	rule iotype=write delay-ns=30000000 errno=0 >"$T/rules"
+	rules=blkdebug:$T/rules: reset_while_busy
+}
 t_busy_disk_resets_itself() { # with writes on their way
 	truncate -s 16M "$T/disk"
 	append='depth=32 reset=64' flushing 100 cache=none
