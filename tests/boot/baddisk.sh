@@ -505,12 +505,12 @@ t_baddisk_stop_while_full() { # who says stop is not overruled by room on the ho
 
 t_baddisk_error_during_stop() { # it comes while stop waits for the request: cont tries again
 	disk 5
-	rule iotype=write delay-ns=600000000 once=on >"$T/rules"
+	rule iotype=write delay-ns=1500000000 once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	wait_out '^waits for a key'
 	key
 	wait_out '^k: ok'
-	sleep 0.2
+	sleep 0.5
 	qmp '{"execute":"stop"}' '{"execute":"query-status"}' '{"execute":"query-block"}' >"$T/answers"
 	expect_in "$T/answers" '"status": "paused"' '"io-status": "failed"'
 	expect_not "$T/out" '^w:200:8'
@@ -555,6 +555,16 @@ disk_full() { # -drive's-keys [OPTION...]
 }
 t_baddisk_full() { disk_full cache=writeback; }
 t_baddisk_full_threads() { disk_full cache=writeback,aio=threads; }
+t_baddisk_full_direct() {
+	need_root
+	need unshare
+	unshare -m true 2>/dev/null || skip "no mount namespaces"
+	mkdir "$T/probe"
+	# shellcheck disable=SC2016
+	unshare -m sh -c 'mount -t tmpfs none "$0" && dd if=/dev/zero of="$0/x" bs=4096 count=1 oflag=direct' "$T/probe" 2>/dev/null ||
+		skip "no O_DIRECT on tmpfs"
+	disk_full cache=none
+}
 t_baddisk_full_iothread() { dev=iothread=io0 disk_full cache=writeback -object iothread,id=io0; }
 
 # --- limits
