@@ -597,6 +597,14 @@ busy() { # [-drive's-keys] [OPTION...]: the guest writes at depth 32
 	append='depth=32' flushing 100 "$keys" -monitor none -qmp "unix:$T/qmp,server=on,wait=off" "$@"
 	wait_out $'^flushed [0-9]+\r'
 }
+begun() { # COUNT: until the guest has begun that often
+	local i
+	for ((i = 0; i < 750; i++)); do
+		[ "$(cat "$T/out" 2>/dev/null | grep -ac '^begin')" -lt "$1" ] || return 0
+		sleep 0.02
+	done
+	fail "it has not begun $1 times"
+}
 flushed_ones_are_there() {
 	flushed_records_are_there 100 "$(sed -n 's/^flushed \([0-9]*\)\r$/\1/p' "$T/out" | tail -n 1)"
 }
@@ -651,11 +659,7 @@ reset_while_busy() { # [OPTION...]
 	busy cache=none "$@"
 	for i in 2 3 4 5; do
 		qmp '{"execute":"system_reset"}' >/dev/null
-		for _ in {1..500}; do
-			[ "$(grep -ac '^begin' "$T/out")" -lt $i ] || break
-			sleep 0.02
-		done
-		[ "$(grep -ac '^begin' "$T/out")" = $i ] || fail "it did not begin again, the ${i}th time"
+		begun $i
 		sleep 0.05
 	done
 	qmp '{"execute":"quit"}' >/dev/null
@@ -673,11 +677,7 @@ t_busy_disk_reset_slow() {
 t_busy_disk_resets_itself() { # with writes on their way
 	truncate -s 16M "$T/disk"
 	append='depth=32 reset=64' flushing 100 cache=none
-	for _ in {1..500}; do
-		[ "$(grep -ac '^begin' "$T/out")" -lt 5 ] || break
-		sleep 0.02
-	done
-	[ "$(grep -ac '^begin' "$T/out")" -ge 5 ] || fail "it did not begin five times"
+	begun 5
 	kill "$vm"
 	wait_vm
 	expect_status 0
