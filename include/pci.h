@@ -160,6 +160,11 @@ int pci_fn_plug(struct pci_fn *fn, struct err *e);
  * loop in a handler (loop_call), pause the guest first.
  */
 void pci_fn_unplug(struct pci_fn *fn);
+/*
+ * Its first half: off the bus, but its interrupts can still be sent. For devices with work of
+ * other threads, which must end before pci_fn_unplug.
+ */
+void pci_fn_hide(struct pci_fn *fn);
 /* To power-on state: writable bits 0, BARs unmapped, vectors masked, INTx low. */
 void pci_fn_reset(struct pci_fn *fn);
 

@@ -68,6 +68,7 @@ struct vm {
 		bool write;
 		int error;
 		const char *action;
+		uint64_t warned_ns; /* when the user was last told of any */
 	} io_error;
 };
 

@@ -176,10 +176,26 @@ static void disk_resume(void *ctx, struct blk *b)
 		vm_resume(vm, &err);
 }
 
+/* The guest may tell nobody of it; a line a second is enough. disk_stop speaks for itself. */
+static void warn_of_error(struct vm *vm, const struct blk *b, bool write, int error,
+			  const char *action)
+{
+	uint64_t now = loop_now_ns();
+
+	if (!strcmp(action, "stop") || now - vm->io_error.warned_ns < 1000000000u)
+		return;
+	vm->io_error.warned_ns = now;
+	log_warn("drive '%s': a %s failed: %s; %s", blk_id(b), write ? "write" : "read",
+		 strerror(error),
+		 !strcmp(action, "ignore") ? "ignored, as the drive's options say"
+					   : "the guest is told");
+}
+
 static void disk_error(void *ctx, struct blk *b, bool write, int error, const char *action)
 {
 	struct vm *vm = ctx;
 
+	warn_of_error(vm, b, write, error, action);
 	vm->io_error.blk = b;
 	vm->io_error.write = write;
 	vm->io_error.error = error;

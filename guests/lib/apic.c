@@ -129,9 +129,11 @@ void clock_init(void)
 
 void lapic_timer_after(unsigned ms, unsigned vector)
 {
+	uint64_t count = ms * lapic_per_ms;
+
 	lapic_write(LAPIC_TIMER_INIT, 0);
 	lapic_write(LAPIC_LVT_TIMER, vector);
-	lapic_write(LAPIC_TIMER_INIT, (uint32_t)(ms * lapic_per_ms));
+	lapic_write(LAPIC_TIMER_INIT, count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
 }
 
 void ap_start(void)

@@ -169,7 +169,10 @@ void delay_us(unsigned us);
  */
 extern uint64_t tsc_per_ms, lapic_per_ms;
 void clock_init(void);
-/* A one-shot interrupt by the LAPIC timer in ms milliseconds, at most a minute; 0: none. */
+/*
+ * A one-shot interrupt by the LAPIC timer in ms milliseconds, or when its counter of 32 bits
+ * ends, some seconds at most; 0: none.
+ */
 void lapic_timer_after(unsigned ms, unsigned vector);
 
 /* --- memory beyond the identity map (boot.c) --- */

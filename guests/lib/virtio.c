@@ -696,18 +696,26 @@ bool vdev_wait_status(struct vdev *d, uint8_t bits, unsigned ms)
 	return true;
 }
 
+/* Until any interrupt; the timer's is one, and is set anew when it has come too soon. */
+static void sleep_until_irq(bool *armed, unsigned ms)
+{
+	if (!*armed || timed_out)
+		lapic_timer_after(ms, VEC_TIMER);
+	*armed = true;
+	timed_out = false;
+	wait_irq();
+}
+
 bool vdev_wait_config(struct vdev *d, unsigned n, unsigned ms)
 {
 	uint64_t t0 = rdtsc();
+	bool armed = false;
 
-	timed_out = false;
-	if (d->irq != VIRQ_POLL)
-		lapic_timer_after(ms, VEC_TIMER);
-	while (d->config_irqs < n && !timed_out && ms_since(t0) <= ms) {
+	while (d->config_irqs < n && ms_since(t0) <= ms) {
 		if (d->irq == VIRQ_POLL)
 			d->config_irqs += d->ops->read_isr(d) >> 1 & 1;
 		else
-			wait_irq();
+			sleep_until_irq(&armed, ms);
 	}
 	lapic_timer_after(0, VEC_TIMER);
 	return d->config_irqs >= n;
@@ -716,22 +724,21 @@ bool vdev_wait_config(struct vdev *d, unsigned n, unsigned ms)
 bool vq_wait(struct vq *q, unsigned ms)
 {
 	uint64_t t0 = rdtsc();
-	bool in_time = true;
+	bool in_time = true, armed = false;
 
 	if (vq_ready(q))
 		return true;
 	timed_out = false;
-	if (q->d->irq != VIRQ_POLL)
-		lapic_timer_after(ms, VEC_TIMER);
 	while (!vq_ready(q)) {
-		in_time = !timed_out && ms_since(t0) <= ms;
+		in_time = ms_since(t0) <= ms;
 		if (!in_time)
 			break;
 		if (q->d->irq == VIRQ_POLL)
 			pause();
 		else
-			wait_irq();
+			sleep_until_irq(&armed, ms);
 	}
+	/* The timer found it, not the device's interrupt? */
 	in_time &= !timed_out;
 	if (!in_time)
 		say("queue %u: %s after %lu ms\n", q->index,

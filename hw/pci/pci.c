@@ -261,20 +261,25 @@ int pci_fn_plug(struct pci_fn *fn, struct err *e)
 	return rc ? rc : pci_fn_plug_at(fn, devfn, e);
 }
 
-void pci_fn_unplug(struct pci_fn *fn)
+void pci_fn_hide(struct pci_fn *fn)
 {
 	struct pci_host *h = fn->host;
 
-	if (h) {
-		atomic_store(&fn->intx_level, false);
-		pci_intx_update(fn);
-		pthread_mutex_lock(&h->lock);
-		h->fn[fn->devfn] = NULL;
-		pci_bars_unmap(fn);
-		fn->host = NULL;
-		pthread_mutex_unlock(&h->lock);
-		bus_sync();
-	}
+	if (!h)
+		return;
+	atomic_store(&fn->intx_level, false);
+	pci_intx_update(fn);
+	pthread_mutex_lock(&h->lock);
+	h->fn[fn->devfn] = NULL;
+	pci_bars_unmap(fn);
+	fn->host = NULL;
+	pthread_mutex_unlock(&h->lock);
+	bus_sync();
+}
+
+void pci_fn_unplug(struct pci_fn *fn)
+{
+	pci_fn_hide(fn);
 	pci_vectors_free(fn);
 	free(fn->rom_data);
 	fn->rom_data = NULL;

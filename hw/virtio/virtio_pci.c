@@ -808,8 +808,10 @@ void virtio_pci_fini(struct dev *d)
 {
 	struct virtio_dev *v = (struct virtio_dev *)d;
 
-	pci_fn_unplug(&v->pci.fn);
+	pci_fn_hide(&v->pci.fn);
+	/* Until it is stopped, its I/O thread sends interrupts. */
 	virtio_fini(v);
+	pci_fn_unplug(&v->pci.fn);
 	pthread_mutex_destroy(&v->pci.bell_lock);
 }
 

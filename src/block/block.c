@@ -278,6 +278,12 @@ static enum blk_on_error action_for(const struct blk *b, bool write, int ret)
 	return a;
 }
 
+/* The main thread looks at it (blk_get_info). */
+static void set_held(struct blk *b, unsigned n)
+{
+	__atomic_store_n(&b->n_held, n, __ATOMIC_RELAXED);
+}
+
 static void hold(struct blk *b, struct blk_req *r, int ret)
 {
 	r->mark = (uint64_t)-ret;
@@ -287,7 +293,7 @@ static void hold(struct blk *b, struct blk_req *r, int ret)
 	} else {
 		queue_add(&b->held, r);
 	}
-	b->n_held++;
+	set_held(b, b->n_held + 1);
 	if (no_space(-ret) && b->loop)
 		loop_timer_set(&b->retry_timer, loop_now_ns() + RETRY_NS);
 }
@@ -647,7 +653,7 @@ static void retried(struct blk *b)
 	unsigned n = b->n_held;
 
 	b->retrying = NULL;
-	b->n_held = 0;
+	set_held(b, 0);
 	while (n--)
 		send(b, queue_take(&b->held));
 	tell_room(b);
@@ -660,7 +666,7 @@ static void retry_timer(void *ctx)
 	if (b->retrying || !b->held.first)
 		return;
 	b->retrying = queue_take(&b->held);
-	b->n_held--;
+	set_held(b, b->n_held - 1);
 	send(b, b->retrying);
 }
 
@@ -669,7 +675,7 @@ static void give_up_held(struct blk *b)
 	struct blk_req *r;
 
 	while ((r = queue_take(&b->held))) {
-		b->n_held--;
+		set_held(b, b->n_held - 1);
 		finish(b, r, -(int)r->mark);
 	}
 	/* Nothing waits any more: the next error is news. */
@@ -747,7 +753,7 @@ static void retry_held(void *ctx)
 	unsigned n = b->n_held;
 
 	loop_timer_cancel(&b->retry_timer);
-	b->n_held = 0;
+	set_held(b, 0);
 	while (n--)
 		send(b, queue_take(&b->held));
 }

@@ -80,7 +80,8 @@ t_baddisk_odd_size() { # the last sector is there, and the rest of it zeroes
 	guest virtio-io -drive "file=$T/disk,format=raw,if=virtio" -append do=r:1:1,r:2:1,w:1:1,r:1:1:1
 	expect_status 33
 	expect_err '1000 bytes are not a multiple of 512.*1024'
-	expect_out '^capacity 2 sectors' '^r:1:1: ok' '^r:2:1: ioerr'
+	expect_out '^capacity 2 sectors' '^r:1:1: ok' '^r:2:1: ioerr' '^w:1:1: ok' '^r:1:1:1: ok'
+	[ "$(stat -c %s "$T/disk")" = 1024 ] || fail "the file has $(stat -c %s "$T/disk") bytes"
 }
 t_baddisk_empty() {
 	: >"$T/disk"
@@ -215,6 +216,20 @@ t_baddisk_two_devices() {
 	refused 64 "drive 'd0' is used by another device"
 	vm "${K[@]}" -drive "$d,if=virtio" -device $v
 	refused 64 "drive 'd0' is used by another device" 'if=none'
+}
+t_baddisk_too_many() {
+	local i opts=()
+	for i in {1..40}; do
+		truncate -s 1M "$T/$i"
+		opts+=(-drive "file=$T/$i,format=raw,if=virtio")
+	done
+	vm "${K[@]}" "${opts[@]}"
+	refused 64 'drive=virtio30: no PCI slot is free' 'multifunction=on'
+	vm -machine micro "${K[@]}" "${opts[@]}"
+	refused 64 'drive=virtio8: .*no interrupt line is left' '-machine pc'
+	# shellcheck disable=SC2016
+	run sh -c 'ulimit -n 40; exec "$@"' sh "$POSADA" "${K[@]}" "${opts[@]}"
+	refused 66 'Too many open files' 'ulimit -n'
 }
 t_baddisk_drive_without_device() {
 	truncate -s 1M "$T/disk"
@@ -353,7 +368,7 @@ ends_well() {
 	expect_status 33
 	expect_out ' 0 failed'
 }
-rules() { # KEY=VALUE...: of one more rule
+rule() { # KEY=VALUE...
 	echo '[inject-error]'
 	printf '%s\n' "$@"
 }
@@ -373,28 +388,42 @@ t_baddisk_truncated() {
 			'^f: ok'
 	done
 }
+t_baddisk_file_size_limit() { # a write beyond ulimit -f would end a process that did not care
+	local aio
+	need_kvm
+	for aio in io_uring threads; do
+		rm -f "$T/disk"
+		truncate -s 8M "$T/disk"
+		# shellcheck disable=SC2016
+		run bash -c 'ulimit -f 1024; exec "$@" | cat' bash "$POSADA" -nographic -m 64 -kernel $G/virtio-io.elf \
+			-append 'do=w:0:2048,w:4096:8,r:0:2048:1,f' -drive "file=$T/disk,format=raw,if=virtio,aio=$aio"
+		expect_out '^w:0:2048: ok' '^w:4096:8: ioerr' '^r:0:2048:1: ok' '^f: ok'
+	done
+}
 t_baddisk_errors_are_the_guests() {
 	disk 5
-	rules iotype=read sector=100 >"$T/rules"
-	rules iotype=write sector=200 errno=ENOSPC >>"$T/rules"
-	rules iotype=write sector=300 >>"$T/rules"
+	rule iotype=read sector=100 >"$T/rules"
+	rule iotype=write sector=200 errno=ENOSPC >>"$T/rules"
+	rule iotype=write sector=300 >>"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio,werror=report" \
 		-append do=r:0:100:5,r:100:1,r:101:9:5,w:200:8,w:300:8,w:400:8,f
 	expect_status 33
 	expect_out '^r:0:100:5: ok' '^r:100:1: ioerr' '^r:101:9:5: ok' '^w:200:8: ioerr' '^w:300:8: ioerr' '^w:400:8: ok' '^f: ok'
+	expect_err "drive '.*': a read failed: Input/output error; the guest is told"
 }
 t_baddisk_errors_ignored() {
 	disk 5
-	rules iotype=read sector=100 >"$T/rules"
-	rules iotype=write sector=200 >>"$T/rules"
+	rule iotype=read sector=100 >"$T/rules"
+	rule iotype=write sector=200 >>"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio,werror=ignore,rerror=ignore" \
 		-append do=r:100:1,w:200:8,r:0:64:5
 	expect_status 33
 	expect_out '^r:100:1: ok' '^w:200:8: ok' '^r:0:64:5: ok'
+	expect_err "drive '.*': a read failed: Input/output error; ignored"
 }
 t_baddisk_merged_errors() { # of requests that went to the host as one, only the bad one fails
 	disk 5
-	rules iotype=read sector=300 >"$T/rules"
+	rule iotype=read sector=300 >"$T/rules"
 	guest virtio-io -drive "file=blkdebug:$T/rules:$T/disk,format=raw,if=virtio" \
 		-append do=r:0:1024,r:0:256:5,r:384:640:5
 	expect_status 33
@@ -402,7 +431,7 @@ t_baddisk_merged_errors() { # of requests that went to the host as one, only the
 }
 write_stops() { # [OPTION...]
 	disk 5
-	rules iotype=write sector=200 once=on >"$T/rules"
+	rule iotype=write sector=200 once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop" "$@"
 	events_after_key '"event": "BLOCK_IO_ERROR"' '"device": "d0"' '"operation": "write", "action": "stop"' \
 		'"event": "STOP"'
@@ -420,7 +449,7 @@ t_baddisk_werror_stop() { write_stops; }
 t_baddisk_werror_stop_iothread() { dev=iothread=io0 write_stops -object iothread,id=io0; }
 t_baddisk_rerror_stop() {
 	disk 5
-	rules iotype=read sector=200 once=on >"$T/rules"
+	rule iotype=read sector=200 once=on >"$T/rules"
 	io_vm k,r:200:8:5 "file=blkdebug:$T/rules:$T/disk,format=raw,rerror=stop"
 	events_after_key '"event": "BLOCK_IO_ERROR"' '"operation": "read"' '"event": "STOP"'
 	status_is io-error
@@ -431,7 +460,7 @@ t_baddisk_rerror_stop() {
 t_baddisk_stops_again() { # an error that stays: each cont tries once more; then a reset, and the same again
 	local i
 	disk 5
-	rules iotype=write sector=200 >"$T/rules"
+	rule iotype=write sector=200 >"$T/rules"
 	io_vm k,w:200:8,h "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	for i in 1 2; do
 		events_after_key '"event": "BLOCK_IO_ERROR"'
@@ -450,7 +479,7 @@ t_baddisk_stops_again() { # an error that stays: each cont tries once more; then
 }
 t_baddisk_quit_while_stopped() { # requests wait after an error, and the user gives up
 	disk 5
-	rules iotype=write sector=200 >"$T/rules"
+	rule iotype=write sector=200 >"$T/rules"
 	io_vm k,w:200:8,h "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
 	events_after_key '"event": "STOP"'
 	kill "$vm"
@@ -460,7 +489,7 @@ t_baddisk_quit_while_stopped() { # requests wait after an error, and the user gi
 }
 t_baddisk_stop_while_full() { # who says stop is not overruled by room on the host
 	disk 5
-	rules iotype=write errno=ENOSPC once=on >"$T/rules"
+	rule iotype=write errno=ENOSPC once=on >"$T/rules"
 	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw"
 	events_after_key '"event": "STOP"'
 	qmp '{"execute":"stop"}' '{"execute":"query-status"}' >"$T/answers"
@@ -468,6 +497,22 @@ t_baddisk_stop_while_full() { # who says stop is not overruled by room on the ho
 	sleep 1.5 # it looks for room every second
 	qmp '{"execute":"query-status"}' >"$T/answers"
 	expect_in "$T/answers" '"status": "paused"'
+	expect_not "$T/out" '^w:200:8'
+	qmp '{"execute":"cont"}' >/dev/null
+	ends_well
+	expect_out '^w:200:8: ok' '^r:200:8:1: ok'
+}
+
+t_baddisk_error_during_stop() { # it comes while stop waits for the request: cont tries again
+	disk 5
+	rule iotype=write delay-ns=1500000000 once=on >"$T/rules"
+	io_vm k,w:200:8,r:200:8:1 "file=blkdebug:$T/rules:$T/disk,format=raw,werror=stop"
+	wait_out '^waits for a key'
+	key
+	wait_out '^k: ok'
+	sleep 0.5
+	qmp '{"execute":"stop"}' '{"execute":"query-status"}' '{"execute":"query-block"}' >"$T/answers"
+	expect_in "$T/answers" '"status": "paused"' '"io-status": "failed"'
 	expect_not "$T/out" '^w:200:8'
 	qmp '{"execute":"cont"}' >/dev/null
 	ends_well
@@ -510,6 +555,16 @@ disk_full() { # -drive's-keys [OPTION...]
 }
 t_baddisk_full() { disk_full cache=writeback; }
 t_baddisk_full_threads() { disk_full cache=writeback,aio=threads; }
+t_baddisk_full_direct() {
+	need_root
+	need unshare
+	unshare -m true 2>/dev/null || skip "no mount namespaces"
+	mkdir "$T/probe"
+	# shellcheck disable=SC2016
+	unshare -m sh -c 'mount -t tmpfs none "$0" && dd if=/dev/zero of="$0/x" bs=4096 count=1 oflag=direct' "$T/probe" 2>/dev/null ||
+		skip "no O_DIRECT on tmpfs"
+	disk_full cache=none
+}
 t_baddisk_full_iothread() { dev=iothread=io0 disk_full cache=writeback -object iothread,id=io0; }
 
 # --- limits
@@ -541,6 +596,14 @@ busy() { # [-drive's-keys] [OPTION...]: the guest writes at depth 32
 	truncate -s 16M "$T/disk"
 	append='depth=32' flushing 100 "$keys" -monitor none -qmp "unix:$T/qmp,server=on,wait=off" "$@"
 	wait_out $'^flushed [0-9]+\r'
+}
+begun() { # COUNT: until the guest has begun that often
+	local i
+	for ((i = 0; i < 750; i++)); do
+		[ "$(cat "$T/out" 2>/dev/null | grep -ac '^begin')" -lt "$1" ] || return 0
+		sleep 0.02
+	done
+	fail "it has not begun $1 times"
 }
 flushed_ones_are_there() {
 	flushed_records_are_there 100 "$(sed -n 's/^flushed \([0-9]*\)\r$/\1/p' "$T/out" | tail -n 1)"
@@ -587,16 +650,16 @@ stopped_while_busy() { # [OPTION...]
 }
 t_busy_disk_stop_cont() { stopped_while_busy; }
 t_busy_disk_stop_cont_iothread() { dev=iothread=io0 stopped_while_busy -object iothread,id=io0; }
+t_busy_disk_stop_cont_slow() { # what has been sent is waited for
+	rule iotype=write delay-ns=30000000 errno=0 >"$T/rules"
+	rules=blkdebug:$T/rules: stopped_while_busy
+}
 reset_while_busy() { # [OPTION...]
 	local i
 	busy cache=none "$@"
 	for i in 2 3 4 5; do
 		qmp '{"execute":"system_reset"}' >/dev/null
-		for _ in {1..500}; do
-			[ "$(grep -ac '^begin' "$T/out")" -lt $i ] || break
-			sleep 0.02
-		done
-		[ "$(grep -ac '^begin' "$T/out")" = $i ] || fail "it did not begin again, the ${i}th time"
+		begun $i
 		sleep 0.05
 	done
 	qmp '{"execute":"quit"}' >/dev/null
@@ -607,14 +670,14 @@ reset_while_busy() { # [OPTION...]
 }
 t_busy_disk_reset() { reset_while_busy; }
 t_busy_disk_reset_iothread() { dev=iothread=io0 reset_while_busy -object iothread,id=io0; }
+t_busy_disk_reset_slow() {
+	rule iotype=write delay-ns=30000000 errno=0 >"$T/rules"
+	rules=blkdebug:$T/rules: reset_while_busy
+}
 t_busy_disk_resets_itself() { # with writes on their way
 	truncate -s 16M "$T/disk"
 	append='depth=32 reset=64' flushing 100 cache=none
-	for _ in {1..500}; do
-		[ "$(grep -ac '^begin' "$T/out")" -lt 5 ] || break
-		sleep 0.02
-	done
-	[ "$(grep -ac '^begin' "$T/out")" -ge 5 ] || fail "it did not begin five times"
+	begun 5
 	kill "$vm"
 	wait_vm
 	expect_status 0

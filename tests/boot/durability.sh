@@ -21,13 +21,14 @@ flushed_records_are_there() { # SEED N
 		fail "of $2 flushed records, some of turn $((turn - 1)) are not there"
 }
 
+rules= # "blkdebug:FILE:" to put that under the drive
 flushing() { # SEED -drive's-keys [OPTION...]: the guest, running
 	need_kvm
 	local seed=$1 keys=$2
 	shift 2
 	rm -f "$T/out" # what an earlier one said
 	start_vm -display none -serial stdio -m 64 -kernel $G/virtio-flush.elf -append "irq=msix seed=$seed $append" \
-		-drive "file=$T/disk,format=raw,if=none,id=d0,$keys" -device "virtio-blk-pci,drive=d0${dev:+,$dev}" "$@"
+		-drive "file=$rules$T/disk,format=raw,if=none,id=d0,$keys" -device "virtio-blk-pci,drive=d0${dev:+,$dev}" "$@"
 }
 
 killed() { # ROUNDS -drive's-keys [OPTION...]
