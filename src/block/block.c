@@ -695,6 +695,9 @@ static void drain_for_stop(void *ctx)
 {
 	struct blk *b = ctx;
 
+	/* Doorbells may have rung that the loop has not heard yet. */
+	if (b->client && b->client->take)
+		b->client->take(b->client_ctx);
 	drain(b, false);
 	flush(b);
 }

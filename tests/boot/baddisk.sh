@@ -633,7 +633,7 @@ t_busy_disk_quit_iothread() { dev=iothread=io0 ends_while_busy quit -object ioth
 stopped_while_busy() { # [OPTION...]
 	local i before
 	busy cache=none "$@"
-	for i in 1 2 3 4 5 6; do
+	for i in {1..12}; do
 		qmp '{"execute":"stop"}' >/dev/null
 		before=$(cksum <"$T/disk")
 		sleep 0.05
