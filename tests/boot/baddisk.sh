@@ -354,10 +354,11 @@ events_after_key() { # REGEX...
 		steps+=(-e "$e")
 	done
 	wait_out '^waits for a key'
+	rm -f "$T/events" # of another time
 	"$TALK" -t 20 -u "$T/qmp" -e '"QMP"' -s '{"execute":"qmp_capabilities"}\n' -e return "${steps[@]}" >"$T/events" &
 	local listener=$!
 	for _ in {1..500}; do
-		! grep -q return "$T/events" || break
+		! grep -qs return "$T/events" || break
 		sleep 0.02
 	done
 	key
