@@ -74,6 +74,11 @@ const char *blk_serial(const struct blk *b); /* -drive serial=, or NULL */
 /* --- devices --- */
 struct blk_client {
 	void (*resized)(void *ctx); /* blk_size has changed; main loop */
+	/*
+	 * The VM stops: submits what the guest has asked for so far, so that nothing is left to
+	 * begin later. The drive's loop. NULL: there never is any.
+	 */
+	void (*take)(void *ctx);
 };
 /*
  * The one device of a drive. write: it must be writable, else -EROFS naming the

@@ -117,8 +117,10 @@ static void let_go(struct vm *vm)
 void vm_pause(struct vm *vm)
 {
 	/* It is stopped already; from now on it does not go on by itself. */
-	if (vm->state == RUN_IO_ERROR)
+	if (vm->state == RUN_IO_ERROR) {
 		vm->state = RUN_PAUSED;
+		blk_drain_all(vm->m.blks);
+	}
 	if (vm->state != RUN_RUNNING)
 		return;
 	hold(vm);

@@ -256,7 +256,16 @@ static int add_queues(struct virtio_blk *s, struct err *e)
 	return 0;
 }
 
-static const struct blk_client vblk_client = { .resized = vblk_resized };
+static void vblk_take(void *ctx)
+{
+	struct virtio_blk *s = ctx;
+
+	for (unsigned i = 0; s->v.running && i < s->v.n_queues; i++)
+		if (s->v.vq[i]->started && !vq_empty(s->v.vq[i]))
+			vblk_kick(&s->v, s->v.vq[i]);
+}
+
+static const struct blk_client vblk_client = { .resized = vblk_resized, .take = vblk_take };
 
 static int attach(struct virtio_blk *s, struct err *e)
 {

@@ -736,6 +736,9 @@ static void drain_for_stop(void *ctx)
 {
 	struct blk *b = ctx;
 
+	/* Doorbells may have rung that the loop has not heard yet. */
+	if (b->client && b->client->take)
+		b->client->take(b->client_ctx);
 	drain(b, false);
 	flush(b);
 }
@@ -888,12 +891,12 @@ bool blk_readonly(const struct blk *b)
 
 bool blk_writeback(const struct blk *b)
 {
-	return !b->through;
+	return !__atomic_load_n(&b->through, __ATOMIC_RELAXED);
 }
 
 void blk_set_writeback(struct blk *b, bool on)
 {
-	b->through = !on;
+	__atomic_store_n(&b->through, !on, __ATOMIC_RELAXED);
 }
 
 bool blk_can_discard(const struct blk *b)
@@ -929,7 +932,7 @@ void blk_get_info(const struct blk *b, struct blk_info *out)
 		.detect_zeroes = blk_detect_names[b->cfg.detect],
 		.werror = blk_on_error_names[b->cfg.werror],
 		.rerror = blk_on_error_names[b->cfg.rerror],
-		.writeback = !b->through,
+		.writeback = blk_writeback(b),
 		.direct = b->root->open.direct,
 		.no_flush = b->no_flush,
 	};

@@ -354,10 +354,11 @@ events_after_key() { # REGEX...
 		steps+=(-e "$e")
 	done
 	wait_out '^waits for a key'
+	rm -f "$T/events" # of another time
 	"$TALK" -t 20 -u "$T/qmp" -e '"QMP"' -s '{"execute":"qmp_capabilities"}\n' -e return "${steps[@]}" >"$T/events" &
 	local listener=$!
 	for _ in {1..500}; do
-		! grep -q return "$T/events" || break
+		! grep -qs return "$T/events" || break
 		sleep 0.02
 	done
 	key
@@ -633,7 +634,7 @@ t_busy_disk_quit_iothread() { dev=iothread=io0 ends_while_busy quit -object ioth
 stopped_while_busy() { # [OPTION...]
 	local i before
 	busy cache=none "$@"
-	for i in 1 2 3 4 5 6; do
+	for i in {1..12}; do
 		qmp '{"execute":"stop"}' >/dev/null
 		before=$(cksum <"$T/disk")
 		sleep 0.05
