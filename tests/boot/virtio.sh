@@ -18,9 +18,9 @@ disk_has() { # SEED [BYTES]: the first BYTES of $T/disk, and all there is
 	pattern "$1" "$bytes" | cmp -s - "$T/disk" || fail "the disk has not the pattern that the guest wrote"
 }
 
-# The options of a disk; $drive and $dev are more of -drive and -device.
+# The options of a disk; $drive and $dev are more of -drive and -device, $image another file=.
 disk_opts() { # BUS
-	opts=(-drive "file=$T/disk,format=raw,if=none,id=d0${drive:+,$drive}" -device "virtio-blk-$1,drive=d0${dev:+,$dev}")
+	opts=(-drive "file=${image:-$T/disk},format=raw,if=none,id=d0${drive:+,$drive}" -device "virtio-blk-$1,drive=d0${dev:+,$dev}")
 }
 
 # The guest that does all that a good driver does; then the disk's file must be as it left it.
@@ -134,14 +134,14 @@ limit[virtio_evil_mmio]=120
 t_virtio_evil_mmio() { bus=device evil transport=mmio -machine micro; }
 limit[virtio_evil_iothread]=120
 t_virtio_evil_iothread() { dev=iothread=io0 evil transport=modern -object iothread,id=io0; }
-# Slow reads, so that many are in flight when the device is reset.
-t_virtio_reset_in_flight() {
-	drive=cache=none,throttling.iops-total=200 evil 'transport=modern rounds=4 resets'
+# Slow reads, so that all are in flight when the device is reset.
+reset_in_flight() {
+	printf '[inject-error]\niotype = "read"\nerrno = "0"\ndelay-ns = "20000000"\n' >"$T/rules"
+	image=blkdebug:$T/rules:$T/disk evil 'transport=modern rounds=4 resets' "$@"
 }
-t_virtio_reset_in_flight_threads() { drive=aio=threads,throttling.iops-total=200 evil 'transport=modern rounds=4 resets'; }
-t_virtio_reset_in_flight_iothread() {
-	drive=throttling.iops-total=200 dev=iothread=io0 evil 'transport=modern rounds=4 resets' -object iothread,id=io0
-}
+t_virtio_reset_in_flight() { drive=cache=none reset_in_flight; }
+t_virtio_reset_in_flight_threads() { drive=aio=threads reset_in_flight; }
+t_virtio_reset_in_flight_iothread() { dev=iothread=io0 reset_in_flight -object iothread,id=io0; }
 
 # --- other devices
 t_virtio_rng() { checked virtio-rng -device virtio-rng-pci -append 'transport=modern irq=msix'; }
