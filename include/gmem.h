@@ -43,6 +43,12 @@ struct gmem {
 
 /* Maps ram_size bytes of zeroed RAM lazily. -ENOMEM, -EINVAL. */
 int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err *e);
+/*
+ * Asks the host for large pages: I/O past the page cache, which looks up each page, gets
+ * cheaper, and a guest on hardware KVM faster. The first 2 MiB are left out: small
+ * kernels touch little else, and need not wait for so much to be zeroed.
+ */
+void gmem_large_pages(struct gmem *g);
 void gmem_fini(struct gmem *g);
 
 /* Host address of [gpa, gpa+len) when the whole range lies in one RAM range, else NULL. */

@@ -37,17 +37,6 @@ static void *map_aligned(uint64_t size, int flags, int fd)
 	return mmap(p + skip, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
 }
 
-/*
- * Large pages make I/O past the page cache cheaper, which looks up each page, and
- * a guest on hardware KVM faster. The first one is left out: small kernels touch
- * little else, and need not wait for 2 MiB to be zeroed.
- */
-static void huge_pages(uint8_t *ram, uint64_t size)
-{
-	if (size > HUGE_PAGE)
-		madvise(ram + HUGE_PAGE, size - HUGE_PAGE, MADV_HUGEPAGE);
-}
-
 int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err *e)
 {
 	int flags = MAP_NORESERVE;
@@ -82,7 +71,6 @@ int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err
 		err_hint(e, "give the guest less with -m, or look at 'ulimit -v' and free memory");
 		return -code;
 	}
-	huge_pages(g->ram, ram_size);
 	/* A core dump of the VMM should not carry the guest's memory. */
 	madvise(g->ram, ram_size, MADV_DONTDUMP);
 	g->ram_size = ram_size;
@@ -91,6 +79,12 @@ int gmem_init(struct gmem *g, uint64_t ram_size, enum gmem_kind kind, struct err
 	if (ram_size > low)
 		add_range(g, GMEM_HIGH_BASE, ram_size - low, g->ram + low);
 	return 0;
+}
+
+void gmem_large_pages(struct gmem *g)
+{
+	if (g->ram_size > HUGE_PAGE)
+		madvise(g->ram + HUGE_PAGE, g->ram_size - HUGE_PAGE, MADV_HUGEPAGE);
 }
 
 void gmem_fini(struct gmem *g)

@@ -571,6 +571,8 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	bus_init(&vm->m.pio, false);
 	bus_init(&vm->m.mmio, true);
 	rc = gmem_init(&vm->m.mem, cfg->ram_size, (enum gmem_kind)cfg->machine_opts.memory, e);
+	if (!rc)
+		gmem_large_pages(&vm->m.mem);
 	rc = rc ? rc : kvm_vm_create(vm, e);
 	/* In this order: see the head of kvm_vm.c. */
 	rc = rc ? rc : choose_cpu(vm, e);
