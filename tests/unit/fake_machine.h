@@ -463,15 +463,7 @@ static inline void fake_hammer(uint16_t base, unsigned size, unsigned rounds, ui
 /* Runs one suite whose tests each get a fresh machine. */
 static inline int fake_main(const char *name, const TTest *const *tests, size_t n)
 {
-	Suite *s = suite_create(name);
-	TCase *tc = tcase_create(name);
-
-	tcase_add_checked_fixture(tc, fake_setup, fake_teardown);
-	tcase_set_timeout(tc, 120);
-	for (size_t i = 0; i < n; i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	return run_suite(s);
+	return run_tests(name, fake_setup, fake_teardown, tests, n);
 }
 
 #endif

@@ -461,15 +461,7 @@ static inline void fake_virtio_teardown(void)
 
 static inline int fake_virtio_main(const char *name, const TTest *const *tests, size_t n)
 {
-	Suite *s = suite_create(name);
-	TCase *tc = tcase_create(name);
-
-	tcase_add_checked_fixture(tc, fake_virtio_setup, fake_virtio_teardown);
-	tcase_set_timeout(tc, 120);
-	for (size_t i = 0; i < n; i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	return run_suite(s);
+	return run_tests(name, fake_virtio_setup, fake_virtio_teardown, tests, n);
 }
 
 #endif

@@ -347,15 +347,7 @@ static inline uint32_t guest_random(uint64_t *seed)
 /* Runs one suite whose tests each get a fresh machine. */
 static inline int guest_main(const char *name, const TTest *const *tests, size_t n)
 {
-	Suite *s = suite_create(name);
-	TCase *tc = tcase_create(name);
-
-	tcase_add_checked_fixture(tc, guest_setup, guest_teardown);
-	tcase_set_timeout(tc, 120);
-	for (size_t i = 0; i < n; i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	return run_suite(s);
+	return run_tests(name, guest_setup, guest_teardown, tests, n);
 }
 
 #endif
