@@ -20,6 +20,7 @@
 struct segment {
 	uint64_t start, last; /* inclusive, so that the top of the address space fits */
 	struct io_region *region;
+	uint64_t base; /* of the region, in this view: it may be moved while somebody reads */
 };
 
 struct bus_view {
@@ -236,7 +237,7 @@ static struct bus_view *build_view(const struct bus *b)
 		if (v->n && v->seg[v->n - 1].region == front && v->seg[v->n - 1].last + 1 == start)
 			v->seg[v->n - 1].last = last;
 		else
-			v->seg[v->n++] = (struct segment){ start, last, front };
+			v->seg[v->n++] = (struct segment){ start, last, front, front->base };
 	}
 	free(cut);
 	return v;
@@ -501,9 +502,9 @@ static bool bus_access(struct bus *b, uint64_t addr, uint8_t *buf, unsigned size
 			if (reg->lock)
 				pthread_mutex_lock(reg->lock);
 			if (write)
-				region_write(reg, addr - reg->base, buf, n);
+				region_write(reg, addr - s->base, buf, n);
 			else
-				region_read(reg, addr - reg->base, buf, n);
+				region_read(reg, addr - s->base, buf, n);
 			if (reg->lock)
 				pthread_mutex_unlock(reg->lock);
 			answered = true;
