@@ -80,14 +80,19 @@ balloon_to() { # MIB: and waits until the guest has got there
 limit[linux_balloon]=290
 t_linux_balloon() {
 	local full full_rss small_rss total
-	linux_in_background -device virtio-balloon-pci,guest-stats-polling-interval=1
+	linux_in_background -device virtio-balloon-pci,guest-stats-polling-interval=1 \
+		-qmp "unix:$T/events.sock,server=on,wait=off"
 	# Memory that has been in use once, so that the host holds it.
 	in_guest -s 'dd if=/dev/zero of=/tmp/big bs=1M count=14 2>/dev/null; rm /tmp/big\r' -e '[#$] '
 	full=$(mem_total)
 	full_rss=$(rss)
-	"$TALK" -t 200 -u "$T/qmp" -e QMP -s '{"execute":"qmp_capabilities"}\n' -e return \
+	"$TALK" -t 200 -u "$T/events.sock" -e QMP -s '{"execute":"qmp_capabilities"}\n' -e return \
 		-e 'BALLOON_CHANGE[^\n]*actual' >"$T/events" &
 	local listener=$!
+	for _ in {1..500}; do
+		! grep -qs return "$T/events" || break
+		sleep 0.02
+	done
 	balloon_to 52
 	wait $listener || fail "no event: $(cat "$T/events")"
 	total=$(mem_total)
