@@ -466,7 +466,10 @@ static int add_objects(struct vm *vm, struct err *e)
 
 	for (size_t i = 0; !rc && i < vm->cfg->object.n; i++) {
 		rc = object_add(&vm->m, vm->cfg->object.s[i], e);
-		if (rc)
+		/* A secret is not to be shown, not even to those who mistyped it. */
+		if (rc && strstr(vm->cfg->object.s[i], "secret"))
+			err_prefix(e, "-object secret: ");
+		else if (rc)
 			err_prefix(e, "-object %s: ", vm->cfg->object.s[i]);
 	}
 	return rc;
