@@ -25,6 +25,7 @@
 #include "loop.h"
 #include "object.h"
 #include "pci.h"
+#include "secret.h"
 #include "vcpu.h"
 #include "virtio.h"
 
@@ -609,6 +610,7 @@ void vm_destroy(struct vm *vm)
 	machine_remove_devices(&vm->m);
 	if (vm->m.blks)
 		blk_set_destroy(vm->m.blks);
+	secrets_wipe();
 	iothreads_destroy(&vm->m);
 	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
 		vcpu_destroy(vm->vcpu[i]);

@@ -70,21 +70,24 @@ struct luks_params {
 	uint64_t iter_time; /* milliseconds that trying a passphrase shall take */
 };
 
-/* Their rows in a table of props; prefix "" or "encrypt.". */
-#define LUKS_PARAMS(st, field, prefix)                                                             \
-	PROP(st, field.key_secret, PROP_STR, prefix "key-secret", NULL,                            \
+/*
+ * Their rows in a table of props. at: where in st they are ("luks.", or nothing); prefix: of
+ * the names ("encrypt.", or nothing).
+ */
+#define LUKS_PARAMS(st, at, prefix)                                                                \
+	PROP(st, at key_secret, PROP_STR, prefix "key-secret", NULL,                               \
 	     "id of the -object secret that holds the passphrase"),                                \
-		PROP(st, field.cipher_alg, PROP_STR, prefix "cipher-alg", NULL,                    \
+		PROP(st, at cipher_alg, PROP_STR, prefix "cipher-alg", NULL,                       \
 		     "aes-128, aes-192 or aes-256 (the default)"),                                 \
-		PROP(st, field.cipher_mode, PROP_STR, prefix "cipher-mode", NULL,                  \
+		PROP(st, at cipher_mode, PROP_STR, prefix "cipher-mode", NULL,                     \
 		     "xts (the default) or cbc"),                                                  \
-		PROP(st, field.ivgen_alg, PROP_STR, prefix "ivgen-alg", NULL,                      \
+		PROP(st, at ivgen_alg, PROP_STR, prefix "ivgen-alg", NULL,                         \
 		     "plain64 (the default), plain or essiv"),                                     \
-		PROP(st, field.ivgen_hash_alg, PROP_STR, prefix "ivgen-hash-alg", NULL,            \
+		PROP(st, at ivgen_hash_alg, PROP_STR, prefix "ivgen-hash-alg", NULL,               \
 		     "hash of essiv: sha256"),                                                     \
-		PROP(st, field.hash_alg, PROP_STR, prefix "hash-alg", NULL,                        \
+		PROP(st, at hash_alg, PROP_STR, prefix "hash-alg", NULL,                           \
 		     "hash of keys (default: sha256)"),                                            \
-		PROP_RANGE(st, field.iter_time, PROP_U64, prefix "iter-time", "2000", 1, 60000,    \
+		PROP_RANGE(st, at iter_time, PROP_U64, prefix "iter-time", "2000", 1, 60000,       \
 			   "milliseconds that trying a passphrase shall take")
 
 /* Bytes from the header's beginning to the payload. -errno: what luks_create would say. */
