@@ -62,7 +62,7 @@ int luks_unlock(const struct luks_file *f, const struct luks_header *h, const vo
 /* Options of create: names as qemu-img has them. NULL: the default. */
 struct luks_params {
 	char *key_secret;
-	char *cipher_alg; /* aes-128, aes-192, aes-256 */
+	char *cipher_alg; /* aes-128, aes-256 */
 	char *cipher_mode; /* xts, cbc */
 	char *ivgen_alg; /* plain, plain64, essiv */
 	char *ivgen_hash_alg; /* sha256, of essiv */
@@ -78,7 +78,7 @@ struct luks_params {
 	PROP(st, at key_secret, PROP_STR, prefix "key-secret", NULL,                               \
 	     "id of the -object secret that holds the passphrase"),                                \
 		PROP(st, at cipher_alg, PROP_STR, prefix "cipher-alg", NULL,                       \
-		     "aes-128, aes-192 or aes-256 (the default)"),                                 \
+		     "aes-256 (the default) or aes-128"),                                          \
 		PROP(st, at cipher_mode, PROP_STR, prefix "cipher-mode", NULL,                     \
 		     "xts (the default) or cbc"),                                                  \
 		PROP(st, at ivgen_alg, PROP_STR, prefix "ivgen-alg", NULL,                         \

@@ -34,7 +34,6 @@ static const struct mode modes[] = {
 
 union aes_key {
 	struct aes128_ctx k128;
-	struct aes192_ctx k192;
 	struct aes256_ctx k256;
 };
 
@@ -49,8 +48,6 @@ static const struct nettle_cipher *aes_of(size_t key_len)
 	switch (key_len) {
 	case AES128_KEY_SIZE:
 		return &nettle_aes128;
-	case AES192_KEY_SIZE:
-		return &nettle_aes192;
 	case AES256_KEY_SIZE:
 		return &nettle_aes256;
 	default:
@@ -95,7 +92,7 @@ int cipher_create(const char *cipher, const char *mode, const void *key, size_t 
 		return -ENOTSUP;
 	len = m->xts ? key_len / 2 : key_len;
 	aes = aes_of(len);
-	if (!aes || (m->xts && (key_len % 2 || len == AES192_KEY_SIZE)))
+	if (!aes || (m->xts && key_len % 2))
 		return -EINVAL;
 	c = calloc(1, sizeof(*c));
 	if (!c)
