@@ -439,9 +439,12 @@ START_TEST(test_create_and_unlock)
 	ck_assert(says("disk.luks") && says("fits none of its key slots (1)"));
 	ck_assert_ptr_null(c2);
 	ck_assert_int_eq(try_pass("", &c2), -EACCES);
-	/* Another image has other keys, whatever the passphrase. */
+	/* Another image has other keys and salts, whatever the passphrase. */
 	free(mem.data);
 	c2 = must_create(&quick, "pass phrase");
+	ck_assert_int_ne(memcmp(wire()->slot[0].salt, h.slot[0].salt, LUKS_SALT), 0);
+	ck_assert_int_ne(memcmp(wire()->digest_salt, h.digest_salt, LUKS_SALT), 0);
+	ck_assert_str_ne(wire()->uuid, h.uuid);
 	{
 		uint8_t a[512] = { 0 }, b[512] = { 0 };
 
@@ -1171,6 +1174,10 @@ START_TEST(test_other_requests)
 	/* The file shrinks below: what is missing is an error, not made up. */
 	ck_assert_int_eq(truncate(path, (off_t)n->file->size - 512), 0);
 	ck_assert_int_lt(blk_node_pread(n, (2 << 20) - 512, buf, 512), 0);
+	ck_assert_int_eq(n->drv->refresh(n, &e), 0);
+	ck_assert_uint_eq(n->size, (2 << 20) - 512);
+	/* Part of a sector at its end is not shown. */
+	ck_assert_int_eq(truncate(path, (off_t)n->file->size + 511), 0);
 	ck_assert_int_eq(n->drv->refresh(n, &e), 0);
 	ck_assert_uint_eq(n->size, (2 << 20) - 512);
 	ck_assert_int_eq(truncate(path, 4096), 0);
