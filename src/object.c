@@ -9,6 +9,7 @@
 #include "iothread.h"
 #include "opts.h"
 #include "props.h"
+#include "secret.h"
 
 struct iothread_opts {
 	char *id;
@@ -38,12 +39,18 @@ static int add_iothread(struct machine *m, struct opts *o, struct err *e)
 	return rc;
 }
 
+static int add_secret(struct machine *m, struct opts *o, struct err *e)
+{
+	return secret_add(o, e);
+}
+
 static const struct object_type {
 	const char *name, *desc;
 	const struct prop *props;
 	int (*add)(struct machine *m, struct opts *o, struct err *e);
 } types[] = {
 	{ "iothread", "a thread that serves the queues of devices", iothread_props, add_iothread },
+	{ "secret", "a passphrase, for encrypted images", secret_props, add_secret },
 };
 
 enum { N_TYPES = sizeof(types) / sizeof(types[0]) };

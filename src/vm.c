@@ -25,6 +25,7 @@
 #include "loop.h"
 #include "object.h"
 #include "pci.h"
+#include "secret.h"
 #include "vcpu.h"
 #include "virtio.h"
 
@@ -490,7 +491,10 @@ static int add_objects(struct vm *vm, struct err *e)
 
 	for (size_t i = 0; !rc && i < vm->cfg->object.n; i++) {
 		rc = object_add(&vm->m, vm->cfg->object.s[i], e);
-		if (rc)
+		/* A secret is not to be shown, not even to those who mistyped it. */
+		if (rc && strstr(vm->cfg->object.s[i], "secret"))
+			err_prefix(e, "-object secret: ");
+		else if (rc)
 			err_prefix(e, "-object %s: ", vm->cfg->object.s[i]);
 	}
 	return rc;
@@ -632,6 +636,7 @@ void vm_destroy(struct vm *vm)
 	machine_remove_devices(&vm->m);
 	if (vm->m.blks)
 		blk_set_destroy(vm->m.blks);
+	secrets_wipe();
 	iothreads_destroy(&vm->m);
 	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
 		vcpu_destroy(vm->vcpu[i]);
