@@ -34,6 +34,7 @@
 #include "co_io.h"
 #include "internal.h"
 #include "loop.h"
+#include "props.h"
 #include "wire/qcow2.h"
 
 #define QCOW2_L1_MAX (32u << 20) /* bytes */
@@ -114,9 +115,12 @@ void qcow2_cache_clean(struct qcow2_cache *c);
  * what was not written is still changed in memory.
  */
 int qcow2_write_back(struct qcow2 *q, bool durable);
+/* Whether write-back has anything to do. */
+bool qcow2_is_dirty(const struct qcow2 *q);
 /* [co] Only refcounts and their table, durable. For those that change the header or L1 by
  * themselves. */
 int qcow2_write_refcounts(struct qcow2 *q);
+int qcow2_write_refcounts_locked(struct qcow2 *q); /* write_lock is held */
 
 /* --- an image ------------------------------------------------------------------------- */
 
@@ -139,6 +143,13 @@ struct qcow2_array {
 	uint8_t *changed; /* per sector of 512 bytes */
 	uint64_t first_changed, end_changed; /* sectors */
 };
+
+static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
+{
+	return i < a->n ? be64_to_cpu(a->entry[i]) : 0;
+}
+/* i < a->n; written back later. */
+void qcow2_array_set(struct qcow2_array *a, uint64_t i, uint64_t value);
 
 /* Guest clusters that are being allocated; who touches them waits. */
 struct qcow2_alloc {
