@@ -158,9 +158,13 @@ struct qcow2_alloc {
 	struct qcow2_alloc *next;
 };
 
+/* A cluster that has been decompressed. */
 struct qcow2_decompressed {
-	uint64_t desc; /* of the cluster in data; 0: none */
+	uint64_t desc; /* of its L2 entry; 0: none */
 	uint8_t *data;
+	bool loading;
+	struct co_queue loaded;
+	uint64_t used; /* q->stamp of the last use */
 };
 
 struct qcow2 {
@@ -190,13 +194,11 @@ struct qcow2 {
 	uint64_t ref_max;
 	uint32_t block_bits; /* log2 of the refcounts in a block */
 	uint32_t ref_slice_bits; /* log2 of those in a slice */
-	uint64_t data_len_max; /* longest copy in one go */
 
 	/* allocation */
 	struct co_lock alloc_lock;
 	uint64_t free_hint; /* no free cluster below */
 	uint64_t virgin; /* clusters from here on have never been written: the file ends before */
-	uint64_t file_end; /* where the file ends now, longer than needed while it is open */
 	uint64_t packed_at; /* where compressed data may go on, 0: nowhere */
 
 	/* write-back, and giving back */
@@ -211,18 +213,21 @@ struct qcow2 {
 	unsigned in_flight;
 	struct qcow2_pass *pass_pool;
 	struct qcow2_request *request_pool;
-	struct qcow2_decompressed last; /* the last cluster decompressed */
+	struct qcow2_decompressed plain[4]; /* the last clusters decompressed */
+	uint64_t stamp;
 	struct loop_timer clean_timer;
 
 	/* the header */
 	struct qcow2_header hdr; /* as in the file; of version 2 completed */
 	uint32_t hdr_len; /* bytes of it that the file has */
+	uint8_t *hdr_more; /* what follows those bytes, in a header that is longer */
 	uint8_t *ext; /* extensions, byte for byte, without the end mark */
 	size_t ext_len;
 	char *backing_name, *backing_format; /* as in the file, or NULL */
 	int compression; /* QCOW2_ZLIB, QCOW2_ZSTD */
 	bool opened; /* open succeeded: close writes */
 	bool corrupt; /* told already */
+	bool dirty_mark_found; /* the dirty bit was set when it was opened */
 };
 
 static inline struct qcow2 *qcow2_of(const struct blk_node *n)
@@ -372,16 +377,27 @@ int qcow2_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec 
 ssize_t qcow2_compress(int type, const void *in, size_t len, void *out, size_t max);
 /* Any thread. Exactly out_len bytes come out, or -EIO. */
 int qcow2_decompress(int type, const void *in, size_t len, void *out, size_t out_len);
-/* [co] A compressed cluster that desc describes, into a buffer of a cluster. */
-int qcow2_read_compressed(struct qcow2 *q, uint64_t desc, void *out);
+/* [co] Of the compressed cluster that desc describes: len bytes from `in` on, to iov from skip on.
+ */
+int qcow2_read_compressed(struct qcow2 *q, uint64_t desc, uint64_t in, uint64_t len,
+			  const struct iovec *iov, unsigned n_iov, uint64_t skip);
+void qcow2_compress_free(struct qcow2 *q);
 /* [co] Stores len bytes, compressed already, as the guest cluster at off. */
 int qcow2_write_compressed(struct qcow2 *q, uint64_t off, const void *data, uint32_t len);
 
 /* --- qcow2_create.c --------------------------------------------------------------------------- */
 
-struct qcow2_create;
+/* -o of create and convert. */
+struct qcow2_create {
+	uint64_t size;
+	int compat, preallocation, compression;
+	char *backing_file, *backing_fmt, *data_file;
+	uint64_t cluster_size;
+	uint32_t refcount_bits;
+	bool lazy_refcounts, extended_l2, data_file_raw;
+};
+#define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
 extern const struct prop qcow2_create_props[];
-extern const size_t qcow2_create_size;
 int qcow2_create(const char *filename, const struct blk_create *c, struct err *e);
 int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 		  uint64_t *fully_allocated, struct err *e);

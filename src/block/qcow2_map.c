@@ -592,7 +592,7 @@ int qcow2_map_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct io
 	struct qcow2_alloc a = { 0 };
 	struct qcow2_table *t;
 	struct job j;
-	enum how how;
+	enum how how = IN_PLACE;
 	int rc = get_to_change(q, off, &t);
 
 	if (!rc)
@@ -803,6 +803,10 @@ int qcow2_map_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
 		}
 		if (!q->external)
 			rc = qcow2_alloc(q, n, false, &host, &n, &zero);
+		if (!rc && !zero && !q->v3) {
+			rc = co_zero(q->data, host, n << q->cluster_bits, 0);
+			zero = true;
+		}
 		if (!rc)
 			rc = qcow2_l2_get_writable(q, off, &t);
 		if (!rc)
