@@ -72,7 +72,8 @@ struct blk_open {
 	int aio; /* enum blk_aio */
 	bool locking; /* lock the image against other programs */
 	bool share_rw; /* others may write too */
-	bool no_backing; /* leave n->backing NULL: what this layer lacks reads as zeroes */
+	bool no_backing; /* do not open backing files: only this layer is looked at */
+	bool repair; /* open for repairing: damage that is marked does not refuse writing */
 	struct loop *loop; /* the main loop */
 };
 

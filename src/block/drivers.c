@@ -4,13 +4,14 @@
 
 #include <stddef.h>
 
-extern const struct blk_driver blk_raw, blk_blkdebug, blk_file, blk_host_device, blk_null_co,
+extern const struct blk_driver blk_raw, blk_qcow2, blk_blkdebug, blk_file, blk_host_device, blk_null_co,
 	blk_null_aio;
 
 /* clang-format off */
 const struct blk_driver *const blk_drivers[] = {
 	/* formats */
 	&blk_raw,
+	&blk_qcow2,
 	/* filters */
 	&blk_blkdebug,
 	/* protocols */

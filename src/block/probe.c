@@ -16,7 +16,6 @@ static const struct {
 	unsigned off, len;
 	const char *magic;
 } foreign[] = {
-	{ "qcow2", 0, 4, "QFI\xfb" },
 	{ "vmdk", 0, 4, "KDMV" },
 	{ "vmdk", 0, 4, "COWD" },
 	{ "vmdk", 0, 21, "# Disk DescriptorFile" },
@@ -26,8 +25,8 @@ static const struct {
 };
 
 /* Format names that people may give for them, or for others that are known elsewhere. */
-static const char *const absent[] = { "qcow2", "vmdk",      "vdi",   "vhdx",  "vpc", "vhd", "qcow",
-				      "qed",   "parallels", "bochs", "cloop", "dmg", "luks" };
+static const char *const absent[] = { "vmdk", "vdi",       "vhdx",  "vpc",   "vhd", "qcow",
+				      "qed",  "parallels", "bochs", "cloop", "dmg", "luks" };
 
 const char *blk_probe_buf(const uint8_t *buf, size_t n, uint64_t size)
 {
