@@ -16,17 +16,13 @@ static const struct {
 	unsigned off, len;
 	const char *magic;
 } foreign[] = {
-	{ "qcow2", 0, 4, "QFI\xfb" },
-	{ "vmdk", 0, 4, "KDMV" },
-	{ "vmdk", 0, 4, "COWD" },
-	{ "vmdk", 0, 21, "# Disk DescriptorFile" },
-	{ "vdi", 64, 4, "\x7f\x10\xda\xbe" },
-	{ "vhdx", 0, 8, "vhdxfile" },
-	{ "vpc", 0, 8, "conectix" },
+	{ "qcow2", 0, 4, "QFI\xfb" }, { "vmdk", 0, 4, "KDMV" },
+	{ "vmdk", 0, 4, "COWD" },     { "vmdk", 0, 21, "# Disk DescriptorFile" },
+	{ "vhdx", 0, 8, "vhdxfile" }, { "vpc", 0, 8, "conectix" },
 };
 
 /* Format names that people may give for them, or for others that are known elsewhere. */
-static const char *const absent[] = { "qcow2", "vmdk",      "vdi",   "vhdx",  "vpc", "vhd", "qcow",
+static const char *const absent[] = { "qcow2", "vmdk",      "vhdx",  "vpc",   "vhd", "qcow",
 				      "qed",   "parallels", "bochs", "cloop", "dmg", "luks" };
 
 const char *blk_probe_buf(const uint8_t *buf, size_t n, uint64_t size)
