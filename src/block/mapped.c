@@ -252,40 +252,40 @@ int mapped_unsupported(const struct blk_node *n, struct err *e, const char *fiel
 		       value, why);
 }
 
-int mapped_read(struct blk_node *n, uint64_t off, void *buf, size_t len, const char *what,
+int mapped_read(struct blk_node *file, uint64_t off, void *buf, size_t len, const char *what,
 		struct err *e)
 {
 	int rc;
 
-	if (off > n->file->size || len > n->file->size - off)
+	if (off > file->size || len > file->size - off)
 		return err_set(e, ERR_INPUT, EINVAL,
 			       "%s: %s at offset %" PRIu64 " (%zu bytes) is beyond the end of the "
 			       "file, which has %" PRIu64 " bytes",
-			       n->filename, what, off, len, n->file->size);
-	rc = blk_node_pread(n->file, off, buf, len);
-	return rc ? err_set(e, ERR_INPUT, -rc, "%s: cannot read %s: %s", n->filename, what,
+			       file->filename, what, off, len, file->size);
+	rc = blk_node_pread(file, off, buf, len);
+	return rc ? err_set(e, ERR_INPUT, -rc, "%s: cannot read %s: %s", file->filename, what,
 			    strerror(-rc))
 		  : 0;
 }
 
-int mapped_read_table(struct blk_node *n, uint64_t off, uint64_t len, uint64_t room, void **table,
-		      const char *what, struct err *e)
+int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_t room,
+		      void **table, const char *what, struct err *e)
 {
 	int rc;
 
 	if (len > MAPPED_TABLE_MOST || room > MAPPED_TABLE_MOST) {
 		rc = err_set(e, ERR_INPUT, EFBIG,
 			     "%s: %s has %" PRIu64 " bytes, more than the %u that are kept",
-			     n->filename, what, len, MAPPED_TABLE_MOST);
+			     file->filename, what, len, MAPPED_TABLE_MOST);
 		err_hint(e, "convert the image to qcow2");
 		return rc;
 	}
-	if (off > n->file->size || len > n->file->size - off)
-		return mapped_read(n, off, NULL, len, what, e);
+	if (off > file->size || len > file->size - off)
+		return mapped_read(file, off, NULL, len, what, e);
 	*table = calloc(1, room ? room : 1);
 	if (!*table)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	return mapped_read(n, off, *table, len, what, e);
+	return mapped_read(file, off, *table, len, what, e);
 }
 
 /* --- creating ----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ struct mapping {
 	enum map_kind kind;
 	struct blk_node *node;
 	uint64_t off; /* MAP_DATA: in node; MAP_PACKED: the format's */
-	uint64_t skip; /* MAP_PACKED: bytes before the wanted ones */
+	uint64_t start, skip; /* MAP_PACKED: on the disk; bytes unpacked before the wanted ones */
 	uint64_t bytes; /* how far this holds: 1 to what was asked */
 };
 
@@ -57,15 +57,15 @@ int mapped_bad(const struct blk_node *n, struct err *e, const char *field, uint6
 	       const char *why);
 int mapped_unsupported(const struct blk_node *n, struct err *e, const char *field, uint64_t value,
 		       const char *why);
-/* Reads a part of the file while opening; what names it. -errno with e filled. */
-int mapped_read(struct blk_node *n, uint64_t off, void *buf, size_t len, const char *what,
+/* Reads a part of file while opening; what names it. -errno with e filled. */
+int mapped_read(struct blk_node *file, uint64_t off, void *buf, size_t len, const char *what,
 		struct err *e);
 /*
  * The same into new memory (room bytes of it, at least len, the rest zeroed), for tables:
  * refused when they are larger than MAPPED_TABLE_MOST or do not lie in the file.
  */
-int mapped_read_table(struct blk_node *n, uint64_t off, uint64_t len, uint64_t room, void **table,
-		      const char *what, struct err *e);
+int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_t room,
+		      void **table, const char *what, struct err *e);
 
 /* For create: an empty writable file of size bytes (sparse), over what is there. */
 int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,

@@ -128,7 +128,7 @@ static int read_map(struct blk_node *n, struct err *e)
 	struct vdi *v = n->p;
 	uint64_t len = (uint64_t)v->blocks * sizeof(struct le32);
 	uint64_t room = (len + SECTOR - 1) / SECTOR * SECTOR;
-	int rc = mapped_read_table(n, le32_to_cpu(v->header.offset_bmap), len, room,
+	int rc = mapped_read_table(n->file, le32_to_cpu(v->header.offset_bmap), len, room,
 				   (void **)&v->map, "the VDI blocks map", e);
 
 	for (uint32_t i = 0; !rc && i < v->blocks; i++) {
@@ -152,7 +152,7 @@ static int vdi_open(struct blk_node *n, struct err *e)
 {
 	struct vdi *v = n->p;
 	const struct vdi_header *h = &v->header;
-	int rc = mapped_read(n, 0, &v->header, sizeof(v->header), "the VDI header", e);
+	int rc = mapped_read(n->file, 0, &v->header, sizeof(v->header), "the VDI header", e);
 
 	if (!rc)
 		rc = check_kind(n, h, e);
