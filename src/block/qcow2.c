@@ -1014,6 +1014,16 @@ static int qcow2_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t
 	return 0;
 }
 
+static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
+{
+	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
+
+	if (c.q->external || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
+		return false;
+	*at = c.map.host;
+	return true;
+}
+
 /* [co] A longer L1 table, elsewhere; the header names it, then the old one is given back. */
 static int grow_l1(struct qcow2 *q, uint64_t n)
 {
@@ -1282,6 +1292,7 @@ const struct blk_driver blk_qcow2 = {
 	.detach = qcow2_detach,
 	.truncate = qcow2_truncate,
 	.status = qcow2_status,
+	.place = qcow2_place,
 	.describe = qcow2_describe,
 	.image = &image_ops,
 };
