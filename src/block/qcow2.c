@@ -1240,6 +1240,31 @@ static int qcow2_set_backing(struct blk_node *n, const char *backing, const char
 	return rc;
 }
 
+static int forget_all(void *arg)
+{
+	struct qcow2 *q = arg;
+	int rc = qcow2_begin_write(q);
+	uint64_t len;
+
+	for (uint64_t off = 0; !rc && off < q->node->size; off += len) {
+		len = q->node->size - off < 1 << 30 ? q->node->size - off : 1 << 30;
+		rc = qcow2_map_discard(q, off, len, true);
+		if (!rc) /* so that little waits to be given back */
+			rc = qcow2_write_back(q, true);
+	}
+	return rc;
+}
+
+static int qcow2_make_empty(struct blk_node *n, struct err *e)
+{
+	int rc = qcow2_run(qcow2_of(n), forget_all, qcow2_of(n));
+
+	if (rc)
+		err_set(e, ERR_INPUT, -rc, "%s: cannot forget its data: %s", n->filename,
+			strerror(-rc));
+	return rc;
+}
+
 static void *qcow2_info(const struct blk_node *n)
 {
 	struct qcow2 *q = qcow2_of(n);
@@ -1274,6 +1299,7 @@ static const struct blk_image_ops image_ops = {
 	.cluster_size = qcow2_cluster_size,
 	.backing_name = qcow2_backing_name,
 	.info = qcow2_info,
+	.make_empty = qcow2_make_empty,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 

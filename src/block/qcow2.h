@@ -235,6 +235,16 @@ static inline struct qcow2 *qcow2_of(const struct blk_node *n)
 	return n->p;
 }
 
+/* Whether something behind the image may show at off, opened (see no_backing) or not. */
+static inline bool qcow2_backed(const struct qcow2 *q, uint64_t off)
+{
+	const struct blk_node *b = q->node->backing;
+
+	if (off >= q->node->size)
+		return false;
+	return b ? off < b->size : q->backing_name && q->node->open.no_backing;
+}
+
 static inline uint64_t qcow2_clusters(const struct qcow2 *q, uint64_t bytes)
 {
 	return (bytes >> q->cluster_bits) + !!(bytes & (q->cluster_size - 1));

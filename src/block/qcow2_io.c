@@ -177,8 +177,7 @@ static int zero_edge(struct qcow2 *q, uint64_t off, uint64_t len)
 	if (rc)
 		return rc;
 	if (!q->data_raw && m.len == len &&
-	    (m.kind == QCOW2_K_ZERO || (m.kind == QCOW2_K_UNALLOCATED &&
-					(!q->node->backing || off >= q->node->backing->size))))
+	    (m.kind == QCOW2_K_ZERO || (m.kind == QCOW2_K_UNALLOCATED && !qcow2_backed(q, off))))
 		return 0;
 	return write_zeroes(q, off, len);
 }
@@ -452,7 +451,8 @@ static bool first_write(struct qcow2 *q, struct blk_io *io, const struct entries
 
 	if (e->n != 1 || q->external || qcow2_alloc_overlaps(q, io->off, io->len) ||
 	    (q->node->backing && io->off < q->node->backing->size + q->cluster_size) ||
-	    be64_to_cpu(word[0]) || (q->ext_l2 && be64_to_cpu(word[1])))
+	    (q->backing_name && !q->node->backing) || be64_to_cpu(word[0]) ||
+	    (q->ext_l2 && be64_to_cpu(word[1])))
 		return false;
 	l1 = qcow2_array_get(&q->l1, (io->off >> q->cluster_bits) / q->l2_entries);
 	if (!(l1 & QCOW2_COPIED))

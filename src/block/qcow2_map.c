@@ -438,7 +438,7 @@ static bool reads_zero(const struct qcow2 *q, uint64_t off, uint64_t len, uint64
 		return false;
 	if ((bitmap >> 32 & mask) == mask)
 		return true;
-	return !q->node->backing || off >= q->node->backing->size || off >= q->node->size;
+	return !qcow2_backed(q, off);
 }
 
 /* Where what must be kept of the first cluster begins, and of the last ends. */
@@ -636,11 +636,6 @@ int qcow2_map_set(struct qcow2 *q, uint64_t off, uint64_t desc, uint64_t bitmap)
 
 enum change { ZERO_KEEP, ZERO_UNMAP, DISCARD, FORGET };
 
-static bool backed(const struct qcow2 *q, uint64_t off)
-{
-	return q->node->backing && off < q->node->backing->size && off < q->node->size;
-}
-
 /* What an entry becomes. subs: the subclusters that are meant. False: it stays. */
 static bool changed_entry(const struct qcow2 *q, uint64_t off, uint64_t subs, enum change how,
 			  uint64_t *desc, uint64_t *bitmap)
@@ -652,7 +647,7 @@ static bool changed_entry(const struct qcow2 *q, uint64_t off, uint64_t subs, en
 		*desc = keep ? d : 0;
 		*bitmap = how == FORGET ? 0 : subs << 32;
 		/* What nothing is behind reads as zeroes without a flag. */
-		if (!keep && !backed(q, off))
+		if (!keep && !qcow2_backed(q, off))
 			*bitmap = 0;
 	} else {
 		*bitmap = (b & ~subs) | subs << 32;
@@ -704,7 +699,7 @@ static int nothing_there(struct qcow2 *q, uint64_t off, uint64_t *len)
 	int rc = qcow2_l2_get(q, off, &t);
 
 	*len = 0;
-	if (!rc && !t && !backed(q, off))
+	if (!rc && !t && !qcow2_backed(q, off))
 		*len = left_in_slice(q, off);
 	return rc;
 }
@@ -779,7 +774,7 @@ static uint64_t count_empty(const struct qcow2 *q, const struct qcow2_table *t, 
 /* What an entry without a place becomes when it gets one: reads as before. */
 static uint64_t placed_bitmap(const struct qcow2 *q, uint64_t off, uint64_t bitmap, bool zero)
 {
-	if (q->ext_l2 && backed(q, off))
+	if (q->ext_l2 && qcow2_backed(q, off))
 		return bitmap;
 	return zero ? all_subs(q) : all_subs(q) << 32;
 }

@@ -43,7 +43,7 @@ static int help(const struct amend *a)
 		return 1;
 	if (!drv->image || !drv->image->amend)
 		return img_fail("Format driver '%s' does not support option amendment", drv->name);
-	img_options_help(drv);
+	img_options_help(drv, false);
 	return 0;
 }
 

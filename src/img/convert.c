@@ -650,7 +650,7 @@ int img_convert(int argc, char **argv)
 
 		rc = !drv;
 		if (drv)
-			img_options_help(drv);
+			img_options_help(drv, true);
 	} else if (argc - i < 2) {
 		img_fail("Must specify image file name");
 	} else {

@@ -50,12 +50,15 @@ static void help_line(const char *name, enum prop_type type, const char *help)
 }
 
 /* By name, whichever table they are in. */
-void img_options_help(const struct blk_driver *drv)
+void img_options_help(const struct blk_driver *drv, bool file)
 {
 	const struct prop *props = drv->image ? drv->image->create_props : NULL;
 	const char *last = "";
 
-	printf("Supported options:\n");
+	if (file)
+		printf("Supported options:\n");
+	else
+		printf("Supported %s options:\n", drv->name);
 	for (;;) {
 		const char *next = NULL, *help = NULL;
 		enum prop_type type = PROP_STR;
@@ -170,6 +173,8 @@ int img_new_make(struct img_new *n, const char *filename)
 	struct err e;
 	int rc;
 
+	/* Disks consist of sectors. */
+	n->c.size = (n->c.size + 511) & ~511ull;
 	n->c.backing = n->backing;
 	n->c.backing_format = n->backing_format;
 	n->how.loop = img_loop(NULL);
@@ -350,7 +355,7 @@ static int create(struct create *c, const char *filename, const char *size)
 	if (!drv)
 		return 1;
 	if (img_wants_help(&c->o)) {
-		img_options_help(drv);
+		img_options_help(drv, filename);
 		return 0;
 	}
 	if (add(&c->o, "size", size) || add(&c->o, "backing_file", c->backing) ||

@@ -159,8 +159,8 @@ int img_new_make(struct img_new *n, const char *filename);
 void img_new_free(struct img_new *n);
 /* The value of an option as text, or NULL: not set. */
 const char *img_new_get(const struct img_new *n, const char *name, char buf[64]);
-/* "-o help" */
+/* "-o help"; file: for a file that was named. */
 bool img_wants_help(const struct opts *o);
-void img_options_help(const struct blk_driver *drv);
+void img_options_help(const struct blk_driver *drv, bool file);
 
 #endif

@@ -16,7 +16,6 @@ enum { CHAIN_MAX = 200 };
 struct info {
 	struct img_how how;
 	bool json, chain;
-	json_t *list; /* of JSON */
 };
 
 /* What a file takes on the host. */
@@ -67,7 +66,8 @@ static json_t *snapshots_json(const struct blk_snapshot *list, size_t n)
 }
 
 struct facts {
-	const char *name, *backing, *backing_format;
+	struct blk_node *n;
+	const char *backing, *backing_format;
 	char *full; /* path of the backing file */
 	uint32_t cluster_size;
 	struct blk_snapshot *snap;
@@ -76,8 +76,9 @@ struct facts {
 	bool dirty, encrypted;
 };
 
-static json_t *as_json(const struct blk_node *n, const struct facts *f)
+static json_t *as_json(const struct facts *f)
 {
+	const struct blk_node *n = f->n;
 	json_t *o = json_object(), *sp;
 
 	if (f->backing_format)
@@ -85,7 +86,7 @@ static json_t *as_json(const struct blk_node *n, const struct facts *f)
 	if (f->n_snap)
 		set(o, "snapshots", snapshots_json(f->snap, f->n_snap));
 	set(o, "virtual-size", json_integer((json_int_t)n->size));
-	set(o, "filename", json_string(f->name));
+	set(o, "filename", json_string(n->filename));
 	if (f->cluster_size)
 		set(o, "cluster-size", json_integer(f->cluster_size));
 	set(o, "format", json_string(n->drv->name));
@@ -178,12 +179,13 @@ static void print_backing(const struct facts *f)
 		printf("backing file format: %s\n", f->backing_format);
 }
 
-static void print(const struct blk_node *n, const struct facts *f)
+static void print(const struct facts *f)
 {
+	const struct blk_node *n = f->n;
 	char size[32], disk[32];
 
 	printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
-	       f->name, n->drv->name, img_pretty(size, n->size), n->size,
+	       n->filename, n->drv->name, img_pretty(size, n->size), n->size,
 	       img_pretty(disk, actual_size(n)));
 	if (f->encrypted)
 		printf("encrypted: yes\n");
@@ -209,7 +211,7 @@ static int gather(struct blk_node *n, struct facts *f)
 	const struct blk_image_ops *ops = n->drv->image;
 	struct err e;
 
-	f->name = n->filename;
+	f->n = n;
 	if (!ops)
 		return 0;
 	f->backing = img_backing_name(n, &f->backing_format);
@@ -224,72 +226,61 @@ static int gather(struct blk_node *n, struct facts *f)
 	return 0;
 }
 
-/* *next: the backing file's path and *format, or NULL; malloc'd. */
-static int show(struct info *in, const char *name, char **next, char **format)
+static void forget(struct facts *f)
 {
-	struct facts f = { 0 };
-	struct blk_node *n;
-	int rc;
-
-	*next = *format = NULL;
-	if (img_open(name, &in->how, &n))
-		return 1;
-	rc = gather(n, &f);
-	if (!rc && in->json)
-		json_array_append_new(in->list, as_json(n, &f));
-	else if (!rc)
-		print(n, &f);
-	if (f.backing && f.full) {
-		*next = strdup(f.full);
-		*format = f.backing_format ? strdup(f.backing_format) : NULL;
-	}
-	free(f.full);
-	json_decref(f.specific);
-	blk_snapshots_free(f.snap, f.n_snap);
-	blk_node_close(n);
-	return rc;
+	free(f->full);
+	json_decref(f->specific);
+	blk_snapshots_free(f->snap, f->n_snap);
+	blk_node_close(f->n);
 }
 
 /* The same file twice in a chain would never end. */
-static bool seen(char *const *names, unsigned n, const char *name)
+static int check_loop(const struct facts *f, unsigned n)
 {
-	while (n--)
-		if (!strcmp(names[n], name) || img_same_file(names[n], name))
-			return true;
-	return false;
+	const char *next = f[n - 1].full;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(f[i].n->filename, next) || img_same_file(f[i].n->filename, next))
+			return img_fail("Backing file '%s' creates an infinite loop.", next);
+	if (n == CHAIN_MAX)
+		return img_fail("'%s' has more than %d backing files", f[0].n->filename, CHAIN_MAX);
+	return 0;
 }
 
-static int walk(struct info *in, const char *name)
+/* All are looked at before the first is shown: of a broken chain nothing is. */
+static int collect(struct info *in, const char *name, struct facts *f, unsigned *n)
 {
-	char *names[CHAIN_MAX], *format = NULL, *next;
-	unsigned n = 0;
-	int rc = 0;
+	struct blk_node *node;
 
-	names[n++] = strdup(name);
-	while (!rc) {
-		char *old = format;
-
-		rc = show(in, names[n - 1], &next, &format);
-		free(old);
-		in->how.format = format;
+	for (;;) {
+		if (img_open(name, &in->how, &node) || gather(node, &f[(*n)++]))
+			return 1;
+		if (!in->chain || !f[*n - 1].backing)
+			return 0;
+		if (check_loop(f, *n))
+			return 1;
+		name = f[*n - 1].full;
+		in->how.format = f[*n - 1].backing_format;
 		in->how.image_opts = false;
-		if (rc || !next || !in->chain)
-			break;
-		if (seen(names, n, next))
-			rc = img_fail("Backing file '%s' creates an infinite loop.", next);
-		else if (n == CHAIN_MAX)
-			rc = img_fail("'%s' has more than %d backing files", name, CHAIN_MAX);
-		if (rc)
-			break;
-		if (!in->json)
-			putchar('\n');
-		names[n++] = next;
 	}
-	free(next);
-	free(format);
-	while (n--)
-		free(names[n]);
-	return rc;
+}
+
+static void show(const struct info *in, const struct facts *f, unsigned n)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n && !in->json; i++) {
+		if (i)
+			putchar('\n');
+		print(&f[i]);
+	}
+	for (unsigned i = 0; i < n && in->json; i++)
+		json_array_append_new(list, as_json(&f[i]));
+	if (in->json) {
+		json_dumpf(in->chain ? list : json_array_get(list, 0), stdout, JSON_INDENT(4));
+		putchar('\n');
+	}
+	json_decref(list);
 }
 
 int img_info(int argc, char **argv)
@@ -305,20 +296,22 @@ int img_info(int argc, char **argv)
 		{ 0 },
 	};
 	int i = img_parse(argc, argv, opts);
-	json_t *shown;
+	struct facts *f;
+	unsigned n = 0;
 	int rc;
 
 	if (i < 0)
 		return 1;
 	if (argc - i != 1)
 		return img_misuse("Expecting one image file name");
-	in.list = json_array();
-	rc = walk(&in, argv[i]);
-	shown = in.chain ? in.list : json_array_get(in.list, 0);
-	if (!rc && in.json) {
-		json_dumpf(shown, stdout, JSON_INDENT(4));
-		putchar('\n');
-	}
-	json_decref(in.list);
+	f = calloc(CHAIN_MAX, sizeof(*f));
+	if (!f)
+		return img_fail("out of memory");
+	rc = collect(&in, argv[i], f, &n);
+	if (!rc)
+		show(&in, f, n);
+	while (n)
+		forget(&f[--n]);
+	free(f);
 	return rc;
 }

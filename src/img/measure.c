@@ -55,15 +55,32 @@ static uint64_t cluster_of(const struct img_new *n)
 	return text && !parse_size(text, 1, &size, NULL) && size ? size : 512;
 }
 
-static void print(const struct measure *m, uint64_t required, uint64_t full)
+/* Whether images of both kinds may hold bitmaps; convert copies none of them. */
+static bool may_have_bitmaps(const struct measure *m, const struct blk_node *src)
+{
+	const char *compat;
+	char buf[64];
+	json_t *info;
+	bool v3;
+
+	if (!src || src->drv != m->n.drv || strcmp(src->drv->name, "qcow2") != 0)
+		return false;
+	compat = img_new_get(&m->n, "compat", buf);
+	info = src->drv->image->info(src);
+	v3 = info && strcmp(json_string_value(json_object_get(info, "compat")), "0.10") != 0;
+	json_decref(info);
+	return v3 && (!compat || strcmp(compat, "0.10") != 0);
+}
+
+static void print(const struct measure *m, uint64_t required, uint64_t full, bool bitmaps)
 {
 	if (m->json)
-		printf("{\n    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64
+		printf("{\n%s    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64
 		       "\n}\n",
-		       required, full);
+		       bitmaps ? "    \"bitmaps\": 0,\n" : "", required, full);
 	else
-		printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required,
-		       full);
+		printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n%s",
+		       required, full, bitmaps ? "bitmaps size: 0\n" : "");
 }
 
 static int measure(struct measure *m, const struct blk_driver *drv, const char *name)
@@ -90,7 +107,7 @@ static int measure(struct measure *m, const struct blk_driver *drv, const char *
 			img_error(&e);
 	}
 	if (!rc)
-		print(m, required, full);
+		print(m, required, full, may_have_bitmaps(m, src));
 	if (src)
 		blk_node_close(src);
 	return rc ? 1 : 0;
@@ -103,7 +120,7 @@ static int run(struct measure *m, const char *name)
 	if (!drv)
 		return 1;
 	if (img_wants_help(&m->o)) {
-		img_options_help(drv);
+		img_options_help(drv, false);
 		return 0;
 	}
 	if (!drv->image || !drv->image->measure)
