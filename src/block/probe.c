@@ -16,7 +16,7 @@ static const struct {
 	unsigned off, len;
 	const char *magic;
 } foreign[] = {
-	{ "qcow", 0, 8, "QFI\xfb\0\0\0\1" },
+	{ "qcow", 0, 4, "QFI\xfb" },
 	{ "qed", 0, 4, "QED" },
 };
 
