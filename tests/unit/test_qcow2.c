@@ -29,7 +29,9 @@ static bool have_tool;
 
 static void setup(void)
 {
-	snprintf(dir, sizeof(dir), "/tmp/test_qcow2.XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(dir, sizeof(dir), "%s/test_qcow2.XXXXXX", tmp ? tmp : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(image, sizeof(image), "%s/disk.qcow2", dir);
 	snprintf(base, sizeof(base), "%s/base.img", dir);
@@ -65,6 +67,15 @@ static int create(const char *name, const char *options, uint64_t size, const ch
 
 	ck_assert_ptr_nonnull(o);
 	ck_assert_int_eq(opts_parse(&opts, options, NULL, &e), 0);
+	/* DIR stands for where the test's files are. */
+	for (size_t i = 0; i < opts.n; i++) {
+		char *val = opts.opt[i].val;
+
+		if (strncmp(val, "DIR/", 4))
+			continue;
+		ck_assert_int_gt(asprintf(&opts.opt[i].val, "%s%s", dir, val + 3), 0);
+		free(val);
+	}
 	props_defaults(ops->create_props, o);
 	rc = props_apply(ops->create_props, o, &opts, &e);
 	ck_assert_msg(!rc, "%s", e.msg);
@@ -125,8 +136,8 @@ static const struct geometry geometries[] = {
 	{ "refcount_bits=32,cluster_size=16K", 4 << 20, "raw", 8 << 20 },
 	{ "lazy_refcounts=on", 8 << 20, "raw", 5 << 20 },
 	{ "preallocation=metadata,cluster_size=32K", 8 << 20 },
-	{ "data_file=data.raw,cluster_size=4K", 4 << 20 },
-	{ "data_file=data.raw,data_file_raw=on", (4 << 20) + 512 },
+	{ "data_file=DIR/data.raw,cluster_size=4K", 4 << 20 },
+	{ "data_file=DIR/data.raw,data_file_raw=on", (4 << 20) + 512 },
 	{ "cluster_size=512", 3 << 20, "raw", 2 << 20, "tiny" },
 	{ "cluster_size=4K,extended_l2=off", (5 << 20) + 1536, "qcow2", (4 << 20) + 512, "tiny" },
 };
@@ -152,6 +163,20 @@ static struct slot {
 
 static void next(struct slot *s);
 
+/* The disk's contents at off. */
+static void same(const uint8_t *buf, uint64_t off, uint64_t len)
+{
+	uint64_t i = 0;
+
+	if (!memcmp(buf, model + off, len))
+		return;
+	while (buf[i] == model[off + i])
+		i++;
+	ck_abort_msg("%s: offset %#" PRIx64 " (read of %#" PRIx64 " from %#" PRIx64
+		     ") is %#x, not %#x",
+		     geo->options, off + i, len, off, buf[i], model[off + i]);
+}
+
 static void on_done(struct blk_io *io, int ret)
 {
 	struct slot *s = (struct slot *)io;
@@ -159,12 +184,7 @@ static void on_done(struct blk_io *io, int ret)
 	ck_assert_msg(!ret, "op %d off %#" PRIx64 " len %#" PRIx64 ": %s", s->io.op, s->io.off,
 		      s->io.len, strerror(-ret));
 	if (s->io.op == BLK_READ)
-		for (uint64_t i = 0; i < s->io.len; i++)
-			ck_assert_msg(s->buf[i] == model[s->io.off + i],
-				      "%s: offset %#" PRIx64 " (read of %#" PRIx64 " from %#" PRIx64
-				      ") is %#x, not %#x",
-				      geo->options, s->io.off + i, s->io.len, s->io.off, s->buf[i],
-				      model[s->io.off + i]);
+		same(s->buf, s->io.off, s->io.len);
 	s->busy = false;
 	busy--;
 	if (left)
@@ -308,9 +328,7 @@ static void verify(void)
 
 	ck_assert_ptr_nonnull(buf);
 	ck_assert_int_eq(blk_node_pread(node, 0, buf, geo->size), 0);
-	for (uint64_t i = 0; i < geo->size; i++)
-		ck_assert_msg(buf[i] == model[i], "%s: offset %#" PRIx64 " is %#x, not %#x",
-			      geo->options, i, buf[i], model[i]);
+	same(buf, 0, geo->size);
 	free(buf);
 }
 
