@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "log.h"
@@ -770,7 +771,8 @@ static int open_data_file(struct qcow2 *q, struct err *e)
 		err_hint(e, "add data-file.filename=FILE");
 		return -EINVAL;
 	}
-	path = q->data_file_name ? strdup(name) : beside(q, name);
+	/* From the working directory, as QEMU has it; else beside the image. */
+	path = q->data_file_name || !access(name, F_OK) ? strdup(name) : beside(q, name);
 	how.readonly = n->readonly;
 	rc = path ? blk_open_protocol(path, *path == '/', NULL, &how, &q->data, e)
 		  : err_set(e, ERR_HOST, ENOMEM, "out of memory");

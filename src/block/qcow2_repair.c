@@ -380,8 +380,11 @@ int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e)
 {
 	uint64_t in;
 	struct counts c;
-	int rc = counts_init(&c, q, e);
+	int rc;
 
+	if (e)
+		e->msg[0] = '\0';
+	rc = counts_init(&c, q, e);
 	if (!rc)
 		rc = count_all(&c);
 	if (!rc)

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Unit tests of qcow2 on real files: random requests, many at a time, against a model in
+ * memory, at several geometries, closed and opened again; qemu-img, where it is
+ * installed, finds nothing wrong and the same contents. Then headers that must be refused.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "suite.h"
+#include "block_int.h"
+#include "err.h"
+#include "loop.h"
+#include "opts.h"
+#include "props.h"
+#include "wire/qcow2.h"
+
+enum { SLOTS = 24, BUF = 384 << 10 };
+
+static struct err e;
+static char dir[64], image[128], base[128], expect[128];
+static bool have_tool;
+
+static void setup(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(dir, sizeof(dir), "%s/test_qcow2.XXXXXX", tmp ? tmp : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(image, sizeof(image), "%s/disk.qcow2", dir);
+	snprintf(base, sizeof(base), "%s/base.img", dir);
+	snprintf(expect, sizeof(expect), "%s/expect.raw", dir);
+	have_tool = !system("command -v qemu-img >/dev/null");
+	e = (struct err){ 0 };
+}
+
+static void teardown(void)
+{
+	char cmd[96];
+
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static const struct blk_driver *driver(void)
+{
+	return blk_driver_find("qcow2");
+}
+
+/* Returns the result of create. */
+static int create(const char *name, const char *options, uint64_t size, const char *backing,
+		  const char *backing_format)
+{
+	const struct blk_image_ops *ops = driver()->image;
+	struct blk_create c = { .size = size,
+				.backing = backing,
+				.backing_format = backing_format };
+	void *o = calloc(1, ops->create_size);
+	struct opts opts;
+	int rc;
+
+	ck_assert_ptr_nonnull(o);
+	ck_assert_int_eq(opts_parse(&opts, options, NULL, &e), 0);
+	/* DIR stands for where the test's files are. */
+	for (size_t i = 0; i < opts.n; i++) {
+		char *val = opts.opt[i].val;
+
+		if (strncmp(val, "DIR/", 4))
+			continue;
+		ck_assert_int_gt(asprintf(&opts.opt[i].val, "%s%s", dir, val + 3), 0);
+		free(val);
+	}
+	props_defaults(ops->create_props, o);
+	rc = props_apply(ops->create_props, o, &opts, &e);
+	ck_assert_msg(!rc, "%s", e.msg);
+	c.opts = o;
+	rc = ops->create(name, &c, &e);
+	props_free(ops->create_props, o);
+	opts_free(&opts);
+	free(o);
+	return rc;
+}
+
+static struct blk_node *open_image(const char *name, bool readonly)
+{
+	struct blk_open how = { .readonly = readonly, .locking = true, .discard = true };
+	struct blk_node *n = NULL;
+	int rc = blk_node_open_file(name, "qcow2", &how, &n, &e);
+
+	ck_assert_msg(!rc, "%s", e.msg);
+	return n;
+}
+
+__attribute__((format(printf, 1, 2))) static void tool(const char *fmt, ...)
+{
+	char cmd[512];
+	va_list ap;
+
+	if (!have_tool)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	ck_assert_msg(!system(cmd), "%s", cmd);
+}
+
+/* --- random requests against a model ---------------------------------------------------------- */
+
+struct geometry {
+	const char *options;
+	uint64_t size;
+	const char *backing; /* format of a backing file, or NULL */
+	uint64_t backing_size;
+	const char *open; /* keys of -blockdev */
+};
+
+static const struct geometry geometries[] = {
+	{ "cluster_size=64K", 8 << 20 },
+	{ "cluster_size=512", 3 << 20 },
+	{ "cluster_size=4K,refcount_bits=64", 6 << 20 },
+	{ "cluster_size=2M", 24 << 20 },
+	{ "compat=0.10", 8 << 20 },
+	{ "compat=0.10,cluster_size=1K", 2 << 20, "raw", 1 << 20 },
+	{ "extended_l2=on,cluster_size=64K", 8 << 20 },
+	{ "extended_l2=on,cluster_size=128K", (8 << 20) - 512, "raw", 8 << 20 },
+	{ "refcount_bits=1,cluster_size=4K", 4 << 20 },
+	{ "refcount_bits=2", 4 << 20, "qcow2", 3 << 20 },
+	{ "refcount_bits=4,cluster_size=8K", 4 << 20 },
+	{ "refcount_bits=8,compression_type=zstd", 4 << 20 },
+	{ "refcount_bits=32,cluster_size=16K", 4 << 20, "raw", 8 << 20 },
+	{ "lazy_refcounts=on", 8 << 20, "raw", 5 << 20 },
+	{ "preallocation=metadata,cluster_size=32K", 8 << 20 },
+	{ "data_file=DIR/data.raw,cluster_size=4K", 4 << 20 },
+	{ "data_file=DIR/data.raw,data_file_raw=on", (4 << 20) + 512 },
+	{ "cluster_size=512", 3 << 20, "raw", 2 << 20, "tiny" },
+	{ "cluster_size=4K,extended_l2=off", (5 << 20) + 1536, "qcow2", (4 << 20) + 512, "tiny" },
+};
+
+static const struct geometry *geo;
+static uint8_t *model;
+static struct blk_node *node;
+static struct loop *loop;
+static unsigned seed, left, busy;
+
+static unsigned rnd(unsigned below)
+{
+	seed = seed * 1103515245u + 12345u;
+	return (unsigned)(((uint64_t)(seed >> 4) * below) >> 28);
+}
+
+static struct slot {
+	struct blk_io io; /* first */
+	struct iovec iov[3];
+	uint8_t *buf;
+	bool busy;
+} slots[SLOTS];
+
+static void next(struct slot *s);
+
+/* The disk's contents at off. */
+static void same(const uint8_t *buf, uint64_t off, uint64_t len)
+{
+	uint64_t i = 0;
+
+	if (!memcmp(buf, model + off, len))
+		return;
+	while (buf[i] == model[off + i])
+		i++;
+	ck_abort_msg("%s: offset %#" PRIx64 " (read of %#" PRIx64 " from %#" PRIx64
+		     ") is %#x, not %#x",
+		     geo->options, off + i, len, off, buf[i], model[off + i]);
+}
+
+static void on_done(struct blk_io *io, int ret)
+{
+	struct slot *s = (struct slot *)io;
+
+	ck_assert_msg(!ret, "op %d off %#" PRIx64 " len %#" PRIx64 ": %s", s->io.op, s->io.off,
+		      s->io.len, strerror(-ret));
+	if (s->io.op == BLK_READ)
+		same(s->buf, s->io.off, s->io.len);
+	s->busy = false;
+	busy--;
+	if (left)
+		next(s);
+	else if (!busy)
+		loop_quit(loop);
+}
+
+static bool taken(uint64_t off, uint64_t len)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (slots[i].busy && slots[i].io.op != BLK_FLUSH &&
+		    off < slots[i].io.off + slots[i].io.len && slots[i].io.off < off + len)
+			return true;
+	return false;
+}
+
+static bool compressible(void)
+{
+	return !strstr(geo->options, "data_file");
+}
+
+static uint64_t cluster_of(void)
+{
+	return driver()->image->cluster_size(node);
+}
+
+/* A place that no other request touches: small ones mostly, now and then many clusters. */
+static void place(struct blk_io *io)
+{
+	uint64_t most = rnd(4) ? 16384 : BUF;
+
+	do {
+		io->len = 512ull * (1 + rnd((unsigned)(most / 512)));
+		io->off = 512ull * rnd((unsigned)(geo->size / 512));
+		if (io->flags & BLK_COMPRESSED) {
+			io->off = io->off / cluster_of() * cluster_of();
+			io->len = cluster_of();
+		}
+		if (io->len > geo->size - io->off)
+			io->len = geo->size - io->off;
+	} while (io->len > BUF || taken(io->off, io->len));
+}
+
+/* What the disk shows where something was discarded: what can be asked for is only whole clusters.
+ */
+static void model_discard(uint64_t off, uint64_t len)
+{
+	uint64_t c = cluster_of(), start = (off + c - 1) / c * c;
+	uint64_t end = off + len == geo->size ? geo->size : (off + len) / c * c;
+
+	if (strstr(geo->options, "compat=0.10") && geo->backing)
+		ck_abort_msg("not predictable");
+	if (start < end)
+		memset(model + start, 0, end - start);
+}
+
+static void fill(struct slot *s)
+{
+	uint8_t start = (uint8_t)rnd(256);
+
+	for (uint64_t i = 0; i < s->io.len; i++)
+		s->buf[i] = (uint8_t)(start + i / 512 + (i & 7));
+	memcpy(model + s->io.off, s->buf, s->io.len);
+}
+
+static void next(struct slot *s)
+{
+	static const enum blk_op ops[] = { BLK_READ,  BLK_READ,  BLK_READ,    BLK_WRITE,
+					   BLK_WRITE, BLK_WRITE, BLK_DISCARD, BLK_WRITE_ZEROES,
+					   BLK_WRITE, BLK_FLUSH };
+	unsigned n = rnd(300);
+	enum blk_op op = ops[n % 9];
+
+	if (n == 9)
+		op = BLK_FLUSH;
+	if (op == BLK_DISCARD && strstr(geo->options, "compat=0.10") && geo->backing)
+		op = BLK_READ;
+	s->io = (struct blk_io){ .op = op, .done = on_done, .iov = s->iov };
+	if (op == BLK_WRITE && n >= 290 && compressible() && cluster_of() <= BUF)
+		s->io.flags = BLK_COMPRESSED;
+	else if (op == BLK_WRITE && n >= 280)
+		s->io.flags = BLK_FUA;
+	if (op == BLK_WRITE_ZEROES && rnd(2))
+		s->io.flags = BLK_UNMAP;
+	if (op != BLK_FLUSH)
+		place(&s->io);
+	if (op == BLK_WRITE)
+		fill(s);
+	else if (op == BLK_WRITE_ZEROES)
+		memset(model + s->io.off, 0, s->io.len);
+	else if (op == BLK_DISCARD)
+		model_discard(s->io.off, s->io.len);
+	if (op == BLK_READ || op == BLK_WRITE) {
+		uint64_t a = s->io.len > 1024 ? 512 + rnd(64) : s->io.len;
+
+		s->iov[0] = (struct iovec){ s->buf, a };
+		s->iov[1] = (struct iovec){ s->buf + a, s->io.len - a };
+		s->io.n_iov = a < s->io.len ? 2 : 1;
+	}
+	s->busy = true;
+	busy++;
+	left--;
+	blk_node_submit(node, &s->io);
+}
+
+static void write_file(const char *name, const uint8_t *data, uint64_t size)
+{
+	FILE *f = fopen(name, "w");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(data, 1, size, f), size);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static void make_backing(void)
+{
+	struct blk_node *b;
+	uint8_t *data;
+
+	if (!geo->backing)
+		return;
+	data = malloc(geo->backing_size);
+	for (uint64_t i = 0; i < geo->backing_size; i++)
+		data[i] = (uint8_t)(i / 512 * 7 + 1);
+	memcpy(model, data, geo->backing_size < geo->size ? geo->backing_size : geo->size);
+	if (!strcmp(geo->backing, "raw")) {
+		write_file(base, data, geo->backing_size);
+	} else {
+		ck_assert_int_eq(create(base, "", geo->backing_size, NULL, NULL), 0);
+		b = open_image(base, false);
+		ck_assert_int_eq(blk_node_pwrite(b, 0, data, geo->backing_size), 0);
+		blk_node_close(b);
+	}
+	free(data);
+}
+
+static void verify(void)
+{
+	uint8_t *buf = malloc(geo->size);
+
+	ck_assert_ptr_nonnull(buf);
+	ck_assert_int_eq(blk_node_pread(node, 0, buf, geo->size), 0);
+	same(buf, 0, geo->size);
+	free(buf);
+}
+
+static void open_again(void)
+{
+	struct blk_open how = { .locking = true, .discard = true };
+	struct blk_node *file;
+	struct opts o;
+	int rc;
+
+	ck_assert_int_eq(opts_parse(&o,
+				    geo->open ? "l2-cache-size=8K,refcount-cache-size=8K" : "x=y",
+				    NULL, &e),
+			 0);
+	if (!geo->open) {
+		opts_free(&o);
+		o = (struct opts){ 0 };
+	}
+	ck_assert_int_eq(blk_node_open_file(image, "raw", &how, &file, &e), 0);
+	rc = blk_node_open(driver(), &o, &how, file, &node, &e);
+	ck_assert_msg(!rc, "%s", e.msg);
+	opts_free(&o);
+}
+
+START_TEST(random_requests)
+{
+	geo = &geometries[_i];
+	seed = 1 + (unsigned)_i;
+	if (getenv("QCOW2_SEED"))
+		seed += (unsigned)atoi(getenv("QCOW2_SEED"));
+	model = calloc(1, geo->size > geo->backing_size ? geo->size : geo->backing_size);
+	make_backing();
+	ck_assert_msg(!create(image, geo->options, geo->size, geo->backing ? "base.img" : NULL,
+			      geo->backing),
+		      "%s", e.msg);
+	for (unsigned i = 0; i < SLOTS; i++)
+		ck_assert_int_eq(posix_memalign((void **)&slots[i].buf, 4096, BUF), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		open_again();
+		ck_assert_uint_eq(node->size, geo->size);
+		ck_assert_int_eq(loop_create(&loop, &e), 0);
+		ck_assert_int_eq(blk_node_attach(node, loop, &e), 0);
+		left = 1200;
+		for (unsigned i = 0; i < SLOTS; i++)
+			next(&slots[i]);
+		loop_run(loop);
+		verify();
+		blk_node_detach(node);
+		loop_destroy(loop);
+		blk_node_close(node);
+		tool("qemu-img check -q %s >&2", image);
+		write_file(expect, model, geo->size);
+		tool("qemu-img compare -q -f qcow2 -F raw %s %s >&2", image, expect);
+	}
+	open_again();
+	verify();
+	blk_node_close(node);
+	for (unsigned i = 0; i < SLOTS; i++)
+		free(slots[i].buf);
+	free(model);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("qcow2");
+	TCase *t = tcase_create("requests");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, random_requests, 0, sizeof(geometries) / sizeof(geometries[0]));
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
