@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "iov.h"
+#include "co_pool.h"
 #include "qcow2.h"
 
 /* A request on its way to the file. */
@@ -216,6 +217,21 @@ static int discard_range(struct qcow2 *q, uint64_t off, uint64_t len)
 	return rc;
 }
 
+struct compression {
+	int type;
+	const uint8_t *in;
+	uint8_t *out;
+	uint64_t size; /* of a cluster */
+	ssize_t ret;
+};
+
+static void compress_one(void *arg)
+{
+	struct compression *c = arg;
+
+	c->ret = qcow2_compress(c->type, c->in, c->size, c->out, c->size - 1);
+}
+
 /* [co] Whole clusters, stored compressed where that makes them smaller. */
 static int write_compressed(struct qcow2 *q, const struct blk_io *io)
 {
@@ -226,6 +242,7 @@ static int write_compressed(struct qcow2 *q, const struct blk_io *io)
 		rc = -EINVAL;
 	for (uint64_t at = 0; !rc && at < io->len; at += q->cluster_size) {
 		uint64_t len = io->len - at < q->cluster_size ? io->len - at : q->cluster_size;
+		struct compression c;
 		ssize_t n;
 
 		if (len < q->cluster_size && io->off + io->len != q->node->size) {
@@ -234,8 +251,11 @@ static int write_compressed(struct qcow2 *q, const struct blk_io *io)
 		}
 		iov_to_buf(io->iov, io->n_iov, at, plain, len);
 		memset(plain + len, 0, q->cluster_size - len);
-		n = qcow2_compress(q->compression, plain, q->cluster_size, packed,
-				   q->cluster_size - 1);
+		c = (struct compression){
+			.type = q->compression, .in = plain, .out = packed, .size = q->cluster_size
+		};
+		co_pool_run(q->node->loop, compress_one, &c);
+		n = c.ret;
 		if (n < 0)
 			rc = (int)n;
 		else if (n)
