@@ -64,8 +64,7 @@ struct plan {
 	struct blk_node *file;
 };
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options --- */
 
 static bool is_power(uint64_t v)
 {
@@ -363,32 +362,22 @@ static int write_empty(struct plan *p, const struct blk_create *c, struct err *e
 
 static int make_data_file(const struct plan *p, const struct blk_create *c, struct err *e)
 {
-	const char *name = p->o.data_file, *slash = strrchr(p->filename, '/');
 	struct blk_node *file;
-	char *path = NULL;
 	int rc;
 
-	if (!name)
+	if (!p->o.data_file)
 		return 0;
-	if (*name == '/' || !slash)
-		path = strdup(name);
-	else if (asprintf(&path, "%.*s/%s", (int)(slash - p->filename), p->filename, name) < 0)
-		path = NULL;
-	if (!path)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	rc = open_empty(path, c, &file, e);
+	rc = open_empty(p->o.data_file, c, &file, e);
 	if (!rc) {
 		rc = blk_node_truncate(file, p->size, e);
 		blk_node_close(file);
 	}
 	if (rc)
 		err_prefix(e, "data_file: ");
-	free(path);
 	return rc;
 }
 
-/* --- preallocation
- * ------------------------------------------------------------------------------------------ */
+/* --- preallocation --- */
 
 struct fill {
 	struct qcow2 *q;

@@ -379,9 +379,9 @@ START_TEST(random_requests)
 		blk_node_detach(node);
 		loop_destroy(loop);
 		blk_node_close(node);
-		tool("qemu-img check -q %s >&2", image);
+		tool("qemu-img check -U -q %s >&2", image);
 		write_file(expect, model, geo->size);
-		tool("qemu-img compare -q -f qcow2 -F raw %s %s >&2", image, expect);
+		tool("qemu-img compare -U -q -f qcow2 -F raw %s %s >&2", image, expect);
 	}
 	open_again();
 	verify();
