@@ -162,7 +162,6 @@ static int plan(struct plan *p, const struct blk_create *c, struct err *e)
 			       p->filename, p->size, p->o.cluster_size);
 	mask = p->o.cluster_size - 1;
 	p->l1 = (p->l1_entries * 8 + mask) >> p->cluster_bits;
-	p->l1 = p->l1 ? p->l1 : 1;
 	count_refs(p, 1 + p->l1);
 	return 0;
 }
@@ -214,7 +213,8 @@ static struct qcow2_header header_of(const struct plan *p)
 		.cluster_bits = cpu_to_be32(p->cluster_bits),
 		.size = cpu_to_be64(p->size),
 		.l1_size = cpu_to_be32((uint32_t)p->l1_entries),
-		.l1_table_offset = cpu_to_be64((1 + p->table + p->blocks) << p->cluster_bits),
+		.l1_table_offset =
+			cpu_to_be64(p->l1 ? (1 + p->table + p->blocks) << p->cluster_bits : 0),
 		.refcount_table_offset = cpu_to_be64(1ull << p->cluster_bits),
 		.refcount_table_clusters = cpu_to_be32((uint32_t)p->table),
 		.incompatible_features = cpu_to_be64(in),

@@ -142,7 +142,43 @@ static const struct geometry geometries[] = {
 	{ "cluster_size=4K,extended_l2=off", (5 << 20) + 1536, "qcow2", (4 << 20) + 512, "tiny" },
 };
 
+/* --- a host that fails now and then: between the format and the file --- */
+
+static unsigned failing; /* one request of so many; 0: none */
+static bool flaky_below; /* the next image is opened above it */
+static unsigned rnd(unsigned below);
+
+static void flaky_submit(struct blk_node *n, struct blk_io *io)
+{
+	if (failing && !rnd(failing))
+		blk_io_done_later(io, rnd(2) ? -ENOSPC : -EIO);
+	else
+		blk_node_submit(n->file, io);
+}
+
+static int flaky_open(struct blk_node *n, struct err *err)
+{
+	return 0;
+}
+
+static int flaky_truncate(struct blk_node *n, uint64_t size, struct err *err)
+{
+	int rc = failing && !rnd(failing) ? -ENOSPC : blk_node_truncate(n->file, size, err);
+
+	n->size = n->file->size;
+	return rc;
+}
+
+static const struct blk_driver flaky = {
+	.name = "flaky",
+	.filter = true,
+	.open = flaky_open,
+	.submit = flaky_submit,
+	.truncate = flaky_truncate,
+};
+
 static const struct geometry *geo;
+static uint8_t *unsure; /* per sector: a write has failed */
 static uint8_t *model;
 static struct blk_node *node;
 static struct loop *loop;
@@ -170,8 +206,10 @@ static void same(const uint8_t *buf, uint64_t off, uint64_t len)
 
 	if (!memcmp(buf, model + off, len))
 		return;
-	while (buf[i] == model[off + i])
+	while (i < len && (buf[i] == model[off + i] || unsure[(off + i) / 512]))
 		i++;
+	if (i == len)
+		return;
 	ck_abort_msg("%s: offset %#" PRIx64 " (read of %#" PRIx64 " from %#" PRIx64
 		     ") is %#x, not %#x",
 		     geo->options, off + i, len, off, buf[i], model[off + i]);
@@ -181,9 +219,13 @@ static void on_done(struct blk_io *io, int ret)
 {
 	struct slot *s = (struct slot *)io;
 
-	ck_assert_msg(!ret, "op %d off %#" PRIx64 " len %#" PRIx64 ": %s", s->io.op, s->io.off,
-		      s->io.len, strerror(-ret));
-	if (s->io.op == BLK_READ)
+	if (ret && failing && s->io.op != BLK_READ && s->io.op != BLK_FLUSH)
+		memset(unsure + s->io.off / 512, 1, (s->io.len + 511) / 512);
+	ck_assert_msg(!ret || failing, "op %d off %#" PRIx64 " len %#" PRIx64 ": %s", s->io.op,
+		      s->io.off, s->io.len, strerror(-ret));
+	if (!ret && s->io.op == BLK_WRITE)
+		memset(unsure + s->io.off / 512, 0, s->io.len / 512);
+	if (s->io.op == BLK_READ && !ret)
 		same(s->buf, s->io.off, s->io.len);
 	s->busy = false;
 	busy--;
@@ -348,37 +390,69 @@ static void open_again(void)
 		o = (struct opts){ 0 };
 	}
 	ck_assert_int_eq(blk_node_open_file(image, "raw", &how, &file, &e), 0);
+	if (flaky_below) {
+		struct opts none = { 0 };
+
+		ck_assert_int_eq(blk_node_open(&flaky, &none, &how, file, &file, &e), 0);
+	}
 	rc = blk_node_open(driver(), &o, &how, file, &node, &e);
 	ck_assert_msg(!rc, "%s", e.msg);
 	opts_free(&o);
 }
 
-START_TEST(random_requests)
+static void start(unsigned which)
 {
-	geo = &geometries[_i];
-	seed = 1 + (unsigned)_i;
+	geo = &geometries[which];
+	seed = 1 + which;
 	if (getenv("QCOW2_SEED"))
 		seed += (unsigned)atoi(getenv("QCOW2_SEED"));
 	model = calloc(1, geo->size > geo->backing_size ? geo->size : geo->backing_size);
+	unsure = calloc(1, geo->size / 512 + 1);
+	ck_assert(model && unsure);
 	make_backing();
 	ck_assert_msg(!create(image, geo->options, geo->size, geo->backing ? "base.img" : NULL,
 			      geo->backing),
 		      "%s", e.msg);
 	for (unsigned i = 0; i < SLOTS; i++)
 		ck_assert_int_eq(posix_memalign((void **)&slots[i].buf, 4096, BUF), 0);
+}
+
+static void finish(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		free(slots[i].buf);
+	free(model);
+	free(unsure);
+}
+
+/* Opens the image, sends so many requests through a loop, and leaves it open. */
+static void session(unsigned requests)
+{
+	open_again();
+	ck_assert_uint_eq(node->size, geo->size);
+	ck_assert_int_eq(loop_create(&loop, &e), 0);
+	ck_assert_int_eq(blk_node_attach(node, loop, &e), 0);
+	left = requests;
+	failing = flaky_below ? 25 : 0;
+	for (unsigned i = 0; i < SLOTS; i++)
+		next(&slots[i]);
+	loop_run(loop);
+}
+
+static void end_session(void)
+{
+	blk_node_detach(node);
+	loop_destroy(loop);
+	blk_node_close(node);
+}
+
+START_TEST(random_requests)
+{
+	start((unsigned)_i);
 	for (unsigned round = 0; round < 3; round++) {
-		open_again();
-		ck_assert_uint_eq(node->size, geo->size);
-		ck_assert_int_eq(loop_create(&loop, &e), 0);
-		ck_assert_int_eq(blk_node_attach(node, loop, &e), 0);
-		left = 1200;
-		for (unsigned i = 0; i < SLOTS; i++)
-			next(&slots[i]);
-		loop_run(loop);
+		session(1000);
 		verify();
-		blk_node_detach(node);
-		loop_destroy(loop);
-		blk_node_close(node);
+		end_session();
 		tool("qemu-img check -U -q %s >&2", image);
 		write_file(expect, model, geo->size);
 		tool("qemu-img compare -U -q -f qcow2 -F raw %s %s >&2", image, expect);
@@ -386,9 +460,27 @@ START_TEST(random_requests)
 	open_again();
 	verify();
 	blk_node_close(node);
-	for (unsigned i = 0; i < SLOTS; i++)
-		free(slots[i].buf);
-	free(model);
+	finish();
+}
+END_TEST
+
+/* Whatever fails, the image stays whole: clusters may be lost (exit status 3), data may not. */
+START_TEST(failing_host)
+{
+	start((unsigned)_i);
+	if (!strstr(geo->options, "lazy"))
+		for (unsigned round = 0; round < 3; round++) {
+			flaky_below = true;
+			session(600);
+			failing = flaky_below = 0;
+			verify();
+			end_session();
+			tool("qemu-img check -U -q %s >&2; s=$?; test $s = 0 -o $s = 3", image);
+			open_again();
+			verify();
+			blk_node_close(node);
+		}
+	finish();
 }
 END_TEST
 
@@ -400,6 +492,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, random_requests, 0, sizeof(geometries) / sizeof(geometries[0]));
+	tcase_add_loop_test(t, failing_host, 0, sizeof(geometries) / sizeof(geometries[0]));
 	suite_add_tcase(s, t);
 	return s;
 }
