@@ -50,7 +50,7 @@ static const struct prop qcow2_props[] = {
 	PROP_END,
 };
 
-/* --- coroutines for the main thread --------------------------------------------------------- */
+/* --- coroutines for the main thread --- */
 
 struct run {
 	int (*fn)(void *arg);
@@ -83,8 +83,7 @@ int qcow2_run(struct qcow2 *q, int (*fn)(void *arg), void *arg)
 	return r.ret;
 }
 
-/* --- the header in the file --------------------------------------------------------------------
- */
+/* --- the header in the file --- */
 
 int qcow2_write_header(struct qcow2 *q, size_t from, size_t end)
 {
@@ -208,8 +207,7 @@ int qcow2_begin_write(struct qcow2 *q)
 	return 0;
 }
 
-/* --- what metadata take ------------------------------------------------------------------------
- */
+/* --- what metadata take --- */
 
 static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {

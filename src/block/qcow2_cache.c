@@ -19,7 +19,7 @@ enum {
 	RUNS = 16, /* writes at once */
 };
 
-/* --- tables -------------------------------------------------------------------------- */
+/* --- tables --- */
 
 int qcow2_cache_init(struct qcow2_cache *c, struct qcow2 *q, uint32_t unit, uint64_t n_slots,
 		     uint64_t bytes)
@@ -235,7 +235,7 @@ int qcow2_cache_dirty(struct qcow2_cache *c, struct qcow2_table *t)
 	return 0;
 }
 
-/* --- writing many pieces --------------------------------------------------------------- */
+/* --- writing many pieces --- */
 
 struct piece {
 	uint64_t host;
@@ -341,7 +341,7 @@ static int write_pieces(struct qcow2 *q, struct piece *p, size_t n)
 	return rc;
 }
 
-/* --- tables and arrays as pieces --------------------------------------------------------- */
+/* --- tables and arrays as pieces --- */
 
 /* Takes the list of dirty tables: they are to be written as they are now. */
 static struct qcow2_table *take_dirty(struct qcow2_cache *c, size_t *n)
@@ -461,7 +461,7 @@ static void array_end(struct qcow2_array *a, struct piece *p, size_t n, uint8_t 
 	free(copy);
 }
 
-/* --- write-back ------------------------------------------------------------------------- */
+/* --- write-back --- */
 
 /* [co] Data that were copied are ordered by this, too. */
 static int flush(struct qcow2 *q)

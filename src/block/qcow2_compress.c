@@ -16,7 +16,7 @@
 
 enum { WINDOW_BITS = 12, MEM_LEVEL = 9 };
 
-/* --- data --------------------------------------------------------------------------------- */
+/* --- data --- */
 
 static ssize_t deflate_all(const void *in, size_t len, void *out, size_t max)
 {
@@ -86,7 +86,7 @@ int qcow2_decompress(int type, const void *in, size_t len, void *out, size_t out
 				  : zstd_all(in, len, out, out_len);
 }
 
-/* --- reading -------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 /* [co] */
 static int load(struct qcow2 *q, uint64_t desc, uint8_t *out)
@@ -178,8 +178,7 @@ void qcow2_compress_free(struct qcow2 *q)
 		free(q->plain[i].data);
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static void forget(struct qcow2 *q, uint64_t desc)
 {

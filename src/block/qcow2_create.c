@@ -64,8 +64,7 @@ struct plan {
 	struct blk_node *file;
 };
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options --- */
 
 static bool is_power(uint64_t v)
 {
@@ -163,7 +162,6 @@ static int plan(struct plan *p, const struct blk_create *c, struct err *e)
 			       p->filename, p->size, p->o.cluster_size);
 	mask = p->o.cluster_size - 1;
 	p->l1 = (p->l1_entries * 8 + mask) >> p->cluster_bits;
-	p->l1 = p->l1 ? p->l1 : 1;
 	count_refs(p, 1 + p->l1);
 	return 0;
 }
@@ -215,7 +213,8 @@ static struct qcow2_header header_of(const struct plan *p)
 		.cluster_bits = cpu_to_be32(p->cluster_bits),
 		.size = cpu_to_be64(p->size),
 		.l1_size = cpu_to_be32((uint32_t)p->l1_entries),
-		.l1_table_offset = cpu_to_be64((1 + p->table + p->blocks) << p->cluster_bits),
+		.l1_table_offset =
+			cpu_to_be64(p->l1 ? (1 + p->table + p->blocks) << p->cluster_bits : 0),
 		.refcount_table_offset = cpu_to_be64(1ull << p->cluster_bits),
 		.refcount_table_clusters = cpu_to_be32((uint32_t)p->table),
 		.incompatible_features = cpu_to_be64(in),
@@ -363,32 +362,22 @@ static int write_empty(struct plan *p, const struct blk_create *c, struct err *e
 
 static int make_data_file(const struct plan *p, const struct blk_create *c, struct err *e)
 {
-	const char *name = p->o.data_file, *slash = strrchr(p->filename, '/');
 	struct blk_node *file;
-	char *path = NULL;
 	int rc;
 
-	if (!name)
+	if (!p->o.data_file)
 		return 0;
-	if (*name == '/' || !slash)
-		path = strdup(name);
-	else if (asprintf(&path, "%.*s/%s", (int)(slash - p->filename), p->filename, name) < 0)
-		path = NULL;
-	if (!path)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	rc = open_empty(path, c, &file, e);
+	rc = open_empty(p->o.data_file, c, &file, e);
 	if (!rc) {
 		rc = blk_node_truncate(file, p->size, e);
 		blk_node_close(file);
 	}
 	if (rc)
 		err_prefix(e, "data_file: ");
-	free(path);
 	return rc;
 }
 
-/* --- preallocation
- * ------------------------------------------------------------------------------------------ */
+/* --- preallocation --- */
 
 struct fill {
 	struct qcow2 *q;

@@ -36,7 +36,7 @@ struct qcow2_request {
 	struct qcow2_request *next; /* in the pool */
 };
 
-/* --- parts of buffers -------------------------------------------------------------------- */
+/* --- parts of buffers --- */
 
 static void zero_part(const struct iovec *iov, unsigned n, uint64_t skip, uint64_t len)
 {
@@ -84,8 +84,7 @@ static int read_to_end(struct blk_node *n, uint64_t size, uint64_t off, uint64_t
 	return have ? read_part(n, off, have, iov, n_iov, skip) : 0;
 }
 
-/* --- reading and writing -----------------------------------------------------------------------
- */
+/* --- reading and writing --- */
 
 /* [co] */
 static int read_backing(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,

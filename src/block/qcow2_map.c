@@ -19,7 +19,7 @@
 #define ALL_DATA 0xffffffffull
 #define ALL_ZERO (0xffffffffull << 32)
 
-/* --- entries -------------------------------------------------------------------------------- */
+/* --- entries --- */
 
 void qcow2_l2_read(const struct qcow2 *q, const struct qcow2_table *t, unsigned i, uint64_t *desc,
 		   uint64_t *bitmap)
@@ -148,8 +148,7 @@ void qcow2_compressed_place(const struct qcow2 *q, uint64_t desc, uint64_t *host
 	*len = (uint32_t)((sectors + 1) * 512 - (*host & 511));
 }
 
-/* --- tables ------------------------------------------------------------------------------------
- */
+/* --- tables --- */
 
 static uint64_t l1_index(const struct qcow2 *q, uint64_t off)
 {
@@ -259,8 +258,7 @@ int qcow2_l2_get_writable(struct qcow2 *q, uint64_t off, struct qcow2_table **t)
 	return rc ? rc : get_slice(q, off, host, zero, t);
 }
 
-/* --- looking up ----------------------------------------------------------------------------------
- */
+/* --- looking up --- */
 
 /* Bytes from off to the end of what its slice maps. */
 static uint64_t left_in_slice(const struct qcow2 *q, uint64_t off)

@@ -22,7 +22,7 @@ enum {
 	FREED_ROOM = 256,
 };
 
-/* --- one refcount in a block --------------------------------------------------------------- */
+/* --- one refcount in a block --- */
 
 uint64_t qcow2_ref_get(const void *block, uint32_t order, uint64_t i)
 {
@@ -68,7 +68,7 @@ void qcow2_ref_set(void *block, uint32_t order, uint64_t i, uint64_t value)
 	}
 }
 
-/* --- blocks -------------------------------------------------------------------------------- */
+/* --- blocks --- */
 
 static uint64_t in_slice(const struct qcow2 *q, uint64_t cluster)
 {
@@ -166,7 +166,7 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta)
 	return rc;
 }
 
-/* --- the file's end ------------------------------------------------------------------------- */
+/* --- the file's end --- */
 
 int qcow2_extend_file(struct qcow2 *q, uint64_t cluster)
 {
@@ -186,7 +186,7 @@ int qcow2_extend_file(struct qcow2 *q, uint64_t cluster)
 	return rc == -ENOTSUP || rc == -EFBIG ? -ENOSPC : rc;
 }
 
-/* --- taking clusters ------------------------------------------------------------------------- */
+/* --- taking clusters --- */
 
 static bool reserved(const struct qcow2 *q, uint64_t cluster, uint64_t n)
 {
@@ -555,7 +555,7 @@ int qcow2_alloc_packed(struct qcow2 *q, uint32_t len, uint64_t *host)
 	return rc;
 }
 
-/* --- giving back --------------------------------------------------------------------------- */
+/* --- giving back --- */
 
 int qcow2_free(struct qcow2 *q, uint64_t host, uint64_t len, bool discard)
 {

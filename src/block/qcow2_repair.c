@@ -290,8 +290,7 @@ static int count_all(struct counts *c)
 	return rc ? rc : count_refs(c);
 }
 
-/* --- setting ------------------------------------------------------------------------------------
- */
+/* --- setting --- */
 
 /* [co] A block for range i, at the end of the file. */
 static int add_block(struct counts *c, uint64_t i)
