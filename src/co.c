@@ -219,7 +219,6 @@ struct co *co_create(void (*fn)(void *arg), void *arg)
 	 * a call, so 8 off at begin's first instruction. */
 	sp = (void **)(void *)(c->stack + PAGE + CO_STACK);
 	*--sp = NULL;
-	*--sp = NULL;
 	*--sp = (void *)begin;
 	for (int i = 0; i < 6; i++)
 		*--sp = NULL;
