@@ -251,6 +251,16 @@ static int open_extents(struct blk_node *n, const struct vmdk_desc *d, struct er
 	return rc;
 }
 
+static int lone_extent(const struct blk_node *n, struct err *e)
+{
+	err_set(e, ERR_INPUT, ENOTSUP,
+		"%s: there is no VMDK descriptor in it: the file is one extent of an image of "
+		"several",
+		n->filename);
+	err_hint(e, "open the descriptor file that names it");
+	return -ENOTSUP;
+}
+
 /* Reads len bytes of descriptor, and takes it apart; *text is to be freed after d was used. */
 static int read_descriptor(struct blk_node *n, uint64_t off, uint64_t len, struct vmdk_desc *d,
 			   char **text, struct err *e)
@@ -263,6 +273,8 @@ static int read_descriptor(struct blk_node *n, uint64_t off, uint64_t len, struc
 		return mapped_bad(n, e, "VMDK descriptorSize", len, "more than 1 MiB");
 	rc = mapped_read_table(n->file, off, len, len + 1, &buf, "the VMDK descriptor", e);
 	*text = buf;
+	if (!rc && !**text)
+		rc = lone_extent(n, e);
 	if (!rc)
 		rc = vmdk_desc_parse(n->filename, buf, d, e);
 	if (rc)
@@ -286,14 +298,8 @@ static int open_monolithic(struct blk_node *n, struct vmdk_desc *d, char **text,
 	if (rc)
 		return rc;
 	off = le64_to_cpu(first.descriptor_offset);
-	if (!off || !le64_to_cpu(first.descriptor_size)) {
-		err_set(e, ERR_INPUT, ENOTSUP,
-			"%s: VMDK field descriptorOffset or descriptorSize is 0: the file is one "
-			"extent of an image of several",
-			n->filename);
-		err_hint(e, "open the descriptor file that names it");
-		return -ENOTSUP;
-	}
+	if (!off || !le64_to_cpu(first.descriptor_size))
+		return lone_extent(n, e);
 	if (off > INT64_MAX / VMDK_SECTOR)
 		return mapped_bad(n, e, "VMDK field descriptorOffset", off,
 				  "not a place in the file");
