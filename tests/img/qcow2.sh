@@ -198,3 +198,17 @@ t_bench_qcow2() {
 	same_disk qcow2 top.qcow2
 	sound top.qcow2
 }
+
+# What a shorter image in the middle hides stays hidden.
+t_commit_past_a_shorter_one() {
+	given base.qcow2 qemu-img create -q -f qcow2 base.qcow2 4M
+	io base.qcow2 'write -P 1 0 4M'
+	given mid.qcow2 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 2M
+	io mid.qcow2 'write -P 2 1M 64k'
+	given top.qcow2 qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2 4M
+	io top.qcow2 'write -P 3 3M 64k'
+	qemu-img convert -O raw "$T/q/top.qcow2" "$T/ref.raw"
+	ours_ok commit -b base.qcow2 top.qcow2
+	sound base.qcow2
+	qemu-img compare -q -F raw "$T/p/base.qcow2" "$T/ref.raw" || fail "wrong contents"
+}
