@@ -12,7 +12,8 @@
 
 /* --- messages --- */
 
-static void say(const char *before, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void say(const char *before, const char *fmt,
+						      va_list ap)
 {
 	char text[1024];
 
