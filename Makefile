@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make          build/posada and build/kvm
+# make          build/posada, build/kvm and build/posada-img
 # make run      install what is missing, build, boot a Linux guest
 # make check    install what is missing, build, run every test
 # make help     the other targets
@@ -26,11 +26,12 @@ STATIC_LIBS = -ljansson -lnettle -lz -lbz2 -llzma -llz4 -lzstd -luring -laio -lf
 LIBS = -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -ldl -lm
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-SRC := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c hw/*.c hw/*/*.c))
+SRC := $(filter-out src/main.c src/img/%,$(wildcard src/*.c src/*/*.c hw/*.c hw/*/*.c))
+IMG := $(patsubst %.c,$(B)/%.o,$(wildcard src/img/*.c))
 OBJ := $(SRC:%.c=$(B)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 
-all: $(B)/posada $(B)/kvm
+all: $(B)/posada $(B)/kvm $(B)/posada-img
 	@:
 
 $(B)/%.o: %.c
@@ -43,6 +44,10 @@ $(B)/libposada.a: $(OBJ)
 
 $(B)/posada: $(B)/src/main.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--whole-archive $(B)/libposada.a -Wl,--no-whole-archive $(LIBS)
+
+# Only what it calls: nothing of hw/ and no KVM.
+$(B)/posada-img: $(IMG) $(B)/libposada.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(IMG) $(B)/libposada.a $(LIBS)
 
 $(B)/kvm: $(B)/posada
 	@ln -sf posada $@
@@ -143,7 +148,7 @@ run:
 	@scripts/run-guest $(RUNFLAGS)
 
 # What "make check" runs: see tests/run. Set by .ci/run.
-SUITES ?= deps unit fuzz boot
+SUITES ?= deps unit fuzz img boot
 check:
 	@scripts/deps build guest test
 	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
@@ -170,7 +175,7 @@ fuzz-long: fuzz-bin
 	@FUZZ_RUNS=-1 FUZZ_SECONDS=600 tests/run fuzz
 tidy:
 	@scripts/deps build lint
-	@clang-tidy --quiet $(SRC) -- -std=gnu11 -Iinclude -I$(B)/firmware -D_GNU_SOURCE -DPOSADA_VERSION='"x"'
+	@clang-tidy --quiet $(SRC) $(wildcard src/img/*.c) -- -std=gnu11 -Iinclude -I$(B)/firmware -D_GNU_SOURCE -DPOSADA_VERSION='"x"'
 	@cppcheck --quiet --enable=warning,portability --inline-suppr -Iinclude --std=c11 src hw
 format:
 	@scripts/deps lint
@@ -178,15 +183,16 @@ format:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(B)/posada $(DESTDIR)$(PREFIX)/bin/posada
+	install -m 755 $(B)/posada $(B)/posada-img $(DESTDIR)$(PREFIX)/bin
 	ln -sf posada $(DESTDIR)$(PREFIX)/bin/kvm
-	install -m 644 docs/posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/posada.1
+	install -m 644 docs/posada.1 docs/posada-img.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	ln -sf posada.1 $(DESTDIR)$(PREFIX)/share/man/man1/kvm.1
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/posada bin/kvm share/man/man1/posada.1 share/man/man1/kvm.1)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/posada bin/kvm bin/posada-img \
+		share/man/man1/posada.1 share/man/man1/kvm.1 share/man/man1/posada-img.1)
 
 help:
-	@echo "make               build/posada and build/kvm"
+	@echo "make               build/posada, build/kvm and build/posada-img"
 	@echo "make run           install what is missing, build, boot a Linux guest to a shell"
 	@echo "make check         install what is missing, build, run every test"
 	@echo "make deps          only install what building and the guest need"

@@ -72,6 +72,8 @@ struct blk_open {
 	int aio; /* enum blk_aio */
 	bool locking; /* lock the image against other programs */
 	bool share_rw; /* others may write too */
+	bool no_backing; /* do not open backing files: only this layer is looked at */
+	bool repair; /* open for repairing: damage that is marked does not refuse writing */
 	struct loop *loop; /* the main loop */
 };
 
@@ -115,6 +117,12 @@ struct blk_driver {
 	 */
 	int (*status)(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		      unsigned *flags);
+	/*
+	 * Where in n->file the data at off lie as the guest sees them, and after them all that
+	 * status told in one go from off on. False: nowhere (compressed, encrypted,
+	 * another file). NULL: never. Blocking.
+	 */
+	bool (*place)(struct blk_node *n, uint64_t off, uint64_t *at);
 	void (*describe)(const struct blk_node *n, FILE *f); /* format-specific, may be NULL */
 	const struct blk_image_ops *image; /* making and managing images; NULL: none of it */
 };
@@ -173,8 +181,18 @@ struct blk_image_ops {
 		       uint64_t *fully_allocated, struct err *e);
 	uint32_t (*cluster_size)(const struct blk_node *n);
 	const char *(*backing_name)(const struct blk_node *n, const char **format);
-	/* The "format-specific" data of info; a new reference (jansson's json_t). May be NULL. */
+	/*
+	 * The "format-specific" data of info; a new reference (jansson's json_t). May be NULL.
+	 * Its booleans "dirty-flag" and "encrypted" are shown with the general data.
+	 */
 	void *(*info)(const struct blk_node *n);
+	/*
+	 * After truncate has made the disk longer than from: room for all of that. mode:
+	 * "metadata", "falloc", "full". NULL: cannot.
+	 */
+	int (*preallocate)(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
+	/* Forgets all data of the disk: the backing file shows again. NULL: cannot. */
+	int (*make_empty)(struct blk_node *n, struct err *e);
 };
 
 void blk_snapshots_free(struct blk_snapshot *list, size_t count);

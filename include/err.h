@@ -38,6 +38,9 @@ void err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf,
 /* Puts text before the message: err_prefix(e, "-device %s: ", arg). */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The program's name, with which messages on stderr begin: "posada". */
+extern const char *err_program;
+
 /* "posada: MSG" and "posada: HINT" on stderr. */
 void err_print(const struct err *e);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *err_program = "posada";
+
 int err_set(struct err *e, enum err_status status, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -52,7 +54,10 @@ void err_prefix(struct err *e, const char *fmt, ...)
 void err_print(const struct err *e)
 {
 	/* One write, so that messages of several threads do not mix. */
-	fprintf(stderr, "posada: %s%s%s\n", e->msg, e->hint[0] ? "\nposada: " : "", e->hint);
+	if (e->hint[0])
+		fprintf(stderr, "%s: %s\n%s: %s\n", err_program, e->msg, err_program, e->hint);
+	else
+		fprintf(stderr, "%s: %s\n", err_program, e->msg);
 }
 
 /* Edit distance with transpositions (Damerau, optimal string alignment), capped for long words. */

@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "err.h"
+
 __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	fprintf(stderr, "posada: %s\n", text);
+	fprintf(stderr, "%s: %s\n", err_program, text);
 }
 
 void log_warn(const char *fmt, ...)

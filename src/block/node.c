@@ -554,3 +554,12 @@ void blk_node_close(struct blk_node *n)
 	free(n->filename);
 	free(n);
 }
+
+void blk_snapshots_free(struct blk_snapshot *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(list[i].id);
+		free(list[i].name);
+	}
+	free(list);
+}

@@ -16,18 +16,13 @@ static const struct {
 	unsigned off, len;
 	const char *magic;
 } foreign[] = {
-	{ "qcow2", 0, 4, "QFI\xfb" },
-	{ "vmdk", 0, 4, "KDMV" },
-	{ "vmdk", 0, 4, "COWD" },
-	{ "vmdk", 0, 21, "# Disk DescriptorFile" },
-	{ "vdi", 64, 4, "\x7f\x10\xda\xbe" },
-	{ "vhdx", 0, 8, "vhdxfile" },
-	{ "vpc", 0, 8, "conectix" },
+	{ "qcow", 0, 4, "QFI\xfb" },
+	{ "qed", 0, 4, "QED" },
 };
 
 /* Format names that people may give for them, or for others that are known elsewhere. */
-static const char *const absent[] = { "qcow2", "vmdk",      "vdi",   "vhdx",  "vpc", "vhd", "qcow",
-				      "qed",   "parallels", "bochs", "cloop", "dmg", "luks" };
+static const char *const absent[] = { "vhd",   "qcow",  "qed", "parallels",
+				      "bochs", "cloop", "dmg", "luks" };
 
 const char *blk_probe_buf(const uint8_t *buf, size_t n, uint64_t size)
 {
@@ -81,6 +76,8 @@ int blk_format_unknown(const char *format, const char *looks_like, struct err *e
 			looks_like ? looks_like : "");
 		if (looks_like && !strcmp(looks_like, "raw"))
 			err_hint(e, "write format=raw");
+		else if (!strcmp(format, "vhd"))
+			err_hint(e, "the name of that format is vpc");
 		else
 			err_hint(e, "convert it: qemu-img convert -O raw OLD NEW");
 		return -ENOTSUP;

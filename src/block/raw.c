@@ -8,9 +8,13 @@
  * file's end reads as zeroes, and writing there makes the file longer.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "block_int.h"
 #include "err.h"
@@ -202,6 +206,176 @@ static int raw_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *
 			       bytes, flags);
 }
 
+static bool raw_place(struct blk_node *n, uint64_t off, uint64_t *at)
+{
+	*at = off + ((struct raw *)n->p)->offset;
+	return true;
+}
+
+/* --- making images --- */
+
+enum prealloc { PREALLOC_OFF, PREALLOC_FALLOC, PREALLOC_FULL };
+
+struct raw_create {
+	int prealloc;
+	bool nocow;
+	uint64_t extent_hint;
+};
+
+static const char *const prealloc_choices[] = { "off", "falloc", "full", NULL };
+
+static const struct prop create_props[] = {
+	PROP(struct raw_create, extent_hint, PROP_SIZE, "extent_size_hint", NULL,
+	     "Extent size hint for the image file, 0 to disable"),
+	PROP(struct raw_create, nocow, PROP_BOOL, "nocow", NULL,
+	     "Turn off copy-on-write (valid only on btrfs)"),
+	PROP_CHOICE(struct raw_create, prealloc, "preallocation", "off", prealloc_choices,
+		    "Preallocation mode (allowed values: off, falloc, full)"),
+	PROP_END,
+};
+
+static int host_error(struct err *e, int code, const char *what, const char *filename)
+{
+	err_set(e, ERR_HOST, code, "cannot %s '%s': %s", what, filename, strerror(code));
+	if (code == ENOSPC)
+		err_hint(e, "free some room on its file system, or preallocate nothing");
+	return -code;
+}
+
+/* Zeroes, for every block of the file system to be there. */
+static int write_out(int fd, uint64_t from, uint64_t end)
+{
+	static const char zeroes[256 << 10];
+
+	while (from < end) {
+		uint64_t len = end - from < sizeof(zeroes) ? end - from : sizeof(zeroes);
+		ssize_t done = pwrite(fd, zeroes, len, (off_t)from);
+
+		if (done < 0 && errno != EINTR)
+			return errno;
+		from += done > 0 ? (uint64_t)done : 0;
+	}
+	return fsync(fd) ? errno : 0;
+}
+
+/* By a descriptor of its own: the node goes on with the size that it has. */
+static int make_room(const char *filename, uint64_t from, uint64_t end, enum prealloc mode,
+		     struct err *e)
+{
+	int fd, code = 0;
+
+	if (mode == PREALLOC_OFF || from >= end)
+		return 0;
+	fd = open(filename, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return host_error(e, errno, "open", filename);
+	if (mode == PREALLOC_FALLOC)
+		code = posix_fallocate(fd, (off_t)from, (off_t)(end - from));
+	else
+		code = write_out(fd, from, end);
+	close(fd);
+	return code ? host_error(e, code, "preallocate", filename) : 0;
+}
+
+static int raw_preallocate(struct blk_node *n, uint64_t from, const char *mode, struct err *e)
+{
+	for (int i = 0; prealloc_choices[i]; i++)
+		if (!strcmp(prealloc_choices[i], mode))
+			return make_room(n->filename, from, n->size, (enum prealloc)i, e);
+	err_set(e, ERR_USAGE, EINVAL, "Unsupported preallocation mode: %s", mode);
+	err_hint(e, "raw images know off, falloc and full");
+	return -EINVAL;
+}
+
+/* An attribute of a file that holds nothing yet; only btrfs has it. */
+static void set_nocow(const char *filename)
+{
+	int fd = open(filename, O_RDONLY | O_CLOEXEC);
+	int flags;
+
+	if (fd < 0)
+		return;
+	if (!ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+		flags |= FS_NOCOW_FL;
+		if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
+			log_warn("%s: nocow=on has no effect on this file system", filename);
+	}
+	close(fd);
+}
+
+/* So that it can be opened, which locks it before anything is changed. */
+static int make_file(const char *filename, bool *made, struct err *e)
+{
+	int fd = open(filename, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	int code = errno;
+
+	*made = fd >= 0;
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || code == EEXIST)
+		return 0;
+	err_set(e, ERR_INPUT, code, "Could not create '%s': %s", filename, strerror(code));
+	if (code == ENOENT)
+		err_hint(e, "its directory does not exist");
+	return -code;
+}
+
+static int fill(struct blk_node *file, const struct blk_create *c, struct err *e)
+{
+	const struct raw_create *o = c->opts;
+	int rc;
+
+	if (!strcmp(file->drv->name, "file"))
+		rc = blk_node_truncate(file, 0, e);
+	else
+		rc = 0;
+	if (!rc && o->nocow)
+		set_nocow(file->filename);
+	if (!rc)
+		rc = blk_node_truncate(file, c->size, e);
+	if (!rc)
+		rc = make_room(file->filename, 0, c->size, (enum prealloc)o->prealloc, e);
+	return rc;
+}
+
+static int raw_create(const char *filename, const struct blk_create *c, struct err *e)
+{
+	struct blk_open how = *c->how;
+	struct blk_node *file;
+	bool made = false;
+	int rc = 0;
+
+	if (!strncmp(filename, "file:", 5))
+		filename += 5;
+	if (filename[strcspn(filename, ":/")] != ':')
+		rc = make_file(filename, &made, e);
+	how.readonly = false;
+	if (!rc)
+		rc = blk_open_protocol(filename, false, NULL, &how, &file, e);
+	if (rc)
+		return rc;
+	rc = fill(file, c, e);
+	blk_node_close(file);
+	if (rc && made)
+		unlink(filename);
+	return rc;
+}
+
+static int raw_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
+		       uint64_t *fully_allocated, struct err *e)
+{
+	*required = *fully_allocated = round_up(c->size);
+	return 0;
+}
+
+static const struct blk_image_ops raw_image = {
+	.create_props = create_props,
+	.create_size = sizeof(struct raw_create),
+	.create = raw_create,
+	.measure = raw_measure,
+	.preallocate = raw_preallocate,
+};
+
 const struct blk_driver blk_raw = {
 	.name = "raw",
 	.desc = "the bytes of the file are the bytes of the disk",
@@ -213,4 +387,6 @@ const struct blk_driver blk_raw = {
 	.refresh = raw_refresh,
 	.truncate = raw_truncate,
 	.status = raw_status,
+	.place = raw_place,
+	.image = &raw_image,
 };

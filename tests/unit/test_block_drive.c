@@ -450,12 +450,6 @@ static const struct {
 	const char *bytes, *format;
 } images[] = {
 	{ 0, 4, "QFI\xfb", "qcow2" },
-	{ 0, 4, "KDMV", "vmdk" },
-	{ 0, 4, "COWD", "vmdk" },
-	{ 0, 21, "# Disk DescriptorFile", "vmdk" },
-	{ 64, 4, "\x7f\x10\xda\xbe", "vdi" },
-	{ 0, 8, "vhdxfile", "vhdx" },
-	{ 0, 8, "conectix", "vpc" },
 };
 
 START_TEST(test_foreign)

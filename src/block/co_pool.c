@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See co_pool.h. Threads are started when there is work for them, and stay. */
+#include "co_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "co.h"
+#include "loop.h"
+
+struct job {
+	void (*fn)(void *arg);
+	void *arg;
+	struct co *co;
+	struct loop *loop;
+	struct job *next;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct job *first, **end;
+	unsigned threads, idle, waiting; /* waiting: jobs in the list */
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER };
+
+static void go_on(void *arg)
+{
+	struct job *j = arg;
+
+	co_enter(j->co);
+}
+
+static struct job *next_job(void)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&pool.lock);
+	pool.idle++;
+	while (!pool.first)
+		pthread_cond_wait(&pool.work, &pool.lock);
+	pool.idle--;
+	j = pool.first;
+	pool.first = j->next;
+	pool.waiting--;
+	pthread_mutex_unlock(&pool.lock);
+	return j;
+}
+
+/* A job lies on its coroutine's stack: it is gone as soon as that goes on. */
+static void *serve(void *unused)
+{
+	for (;;) {
+		struct job *j = next_job();
+
+		j->fn(j->arg);
+		loop_post(j->loop, go_on, j);
+	}
+	return NULL;
+}
+
+/* With the lock. False: there is no thread at all. */
+static bool start_thread(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	sigset_t all, old;
+	pthread_t t;
+
+	if (pool.idle > pool.waiting || (long)pool.threads >= cpus)
+		return true;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	if (!pthread_create(&t, NULL, serve, NULL)) {
+		pthread_detach(t);
+		pool.threads++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pool.threads;
+}
+
+void co_pool_run(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct job j = { .fn = fn, .arg = arg, .co = co_self(), .loop = l };
+	bool queued = false;
+
+	if (l && j.co) {
+		pthread_mutex_lock(&pool.lock);
+		queued = start_thread();
+		if (queued) {
+			if (!pool.first)
+				pool.end = &pool.first;
+			*pool.end = &j;
+			pool.end = &j.next;
+			pool.waiting++;
+			pthread_cond_signal(&pool.work);
+		}
+		pthread_mutex_unlock(&pool.lock);
+	}
+	if (queued)
+		co_yield ();
+	else
+		fn(arg);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of the qcow2 engine share. The format is in include/wire/qcow2.h.
+ *
+ *   qcow2.c           the driver: header, open, close, attach
+ *   qcow2_io.c        requests: the fast path, and a coroutine for all else
+ *   qcow2_map.c       L1 and L2: where guest clusters lie; allocation, copy on write, linking
+ *   qcow2_refcount.c  refcounts: allocating and freeing host clusters
+ *   qcow2_cache.c     tables in memory, and writing them back in order
+ *   qcow2_compress.c  compressed clusters
+ *   qcow2_create.c    making images
+ *   qcow2_repair.c    refcounts made anew from what is referenced
+ *
+ * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
+ * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
+ * up stays true until the next [co] call, and no further.
+ *
+ * What keeps the image whole when the power goes: nothing on disk ever refers to a
+ * cluster that is not counted there.
+ * - Refcounts, L2 tables, L1 and the refcount table are changed in memory only and reach the
+ *   disk by qcow2_write_back: refcounts, flush, refcount table, flush, L2, flush, L1. Tables
+ *   that requests change meanwhile are written as they were when it began.
+ * - A reference that is dropped gives its cluster back by qcow2_free, which
+ *   lowers the refcount only after the tables without the reference are on disk and
+ *   requests that may still use the old place have ended. So refcounts in memory
+ *   may be written at any time.
+ * - Data that were copied are on disk before the table that points to them, by the same flush.
+ */
+#ifndef POSADA_QCOW2_INT_H
+#define POSADA_QCOW2_INT_H
+
+#include "block_int.h"
+#include "co.h"
+#include "co_io.h"
+#include "internal.h"
+#include "loop.h"
+#include "props.h"
+#include "wire/qcow2.h"
+
+#define QCOW2_L1_MAX (32u << 20) /* bytes */
+#define QCOW2_REFTABLE_MAX (8u << 20) /* bytes */
+enum {
+	QCOW2_MIN_CLUSTER_BITS = 9,
+	QCOW2_MAX_CLUSTER_BITS = 21,
+	QCOW2_SNAPSHOTS_MAX = 65536,
+	QCOW2_BACKING_NAME_MAX = 1023,
+	QCOW2_CHAIN_MAX = 200, /* images behind one another */
+	QCOW2_SUBCLUSTERS = 32,
+};
+
+struct qcow2;
+
+/* --- tables in memory ---------------------------------------------------------------- */
+
+/* A slice of an L2 table or of a refcount block: a whole cluster of it when clusters are small. */
+struct qcow2_table {
+	void *data; /* cache->unit bytes, as on disk */
+	void *frozen; /* what write-back shall write, when data has changed since it began */
+	uint64_t host; /* where in the file */
+	uint32_t slot;
+	unsigned pins; /* not to be evicted */
+	bool used; /* since the clock's hand passed */
+	bool dirty; /* in the cache's dirty list */
+	bool writing; /* to be written by the write-back that is going on */
+	bool loading; /* data are not there yet */
+	struct co_queue loaded;
+	struct qcow2_table *next_dirty;
+	struct qcow2_table *next_writing;
+	unsigned ring; /* index in cache->ring */
+};
+
+struct qcow2_cache {
+	struct qcow2 *q;
+	uint32_t unit; /* bytes of a table */
+	uint64_t n_slots;
+	struct qcow2_table **slot; /* by place in the disk, or in the file; NULL: not in memory */
+	struct qcow2_table **ring; /* all, for the clock */
+	unsigned n, max, room, hand; /* tables there are, may be, have place in ring */
+	struct qcow2_table *dirty; /* list */
+	unsigned n_dirty;
+};
+
+/* A cache that has room for bytes of tables (two at least). -ENOMEM. */
+int qcow2_cache_init(struct qcow2_cache *c, struct qcow2 *q, uint32_t unit, uint64_t n_slots,
+		     uint64_t bytes);
+void qcow2_cache_free(struct qcow2_cache *c);
+/* More slots. -ENOMEM. */
+int qcow2_cache_grow(struct qcow2_cache *c, uint64_t n_slots);
+/*
+ * [co] The table of slot, which lies at host in the file; read unless it is in
+ * memory. zero: it is new and holds zeroes; nothing is read. 0 or -errno.
+ */
+int qcow2_cache_get(struct qcow2_cache *c, uint64_t slot, uint64_t host, bool zero,
+		    struct qcow2_table **out);
+/* The same without waiting: NULL when it is not in memory. */
+static inline struct qcow2_table *qcow2_cache_peek(const struct qcow2_cache *c, uint64_t slot)
+{
+	struct qcow2_table *t = slot < c->n_slots ? c->slot[slot] : NULL;
+
+	if (!t || t->loading)
+		return NULL;
+	t->used = true;
+	return t;
+}
+/* Before t->data is changed: it will be written back. -ENOMEM. Never waits. */
+int qcow2_cache_dirty(struct qcow2_cache *c, struct qcow2_table *t);
+/* Forgets tables without writing them: the file has changed below. Nothing waits for one. */
+void qcow2_cache_drop(struct qcow2_cache *c, uint64_t first, uint64_t n);
+/* Frees clean tables that nobody has used since the last call. */
+void qcow2_cache_clean(struct qcow2_cache *c);
+
+/*
+ * [co] All changed tables to the file, in order; durable: on stable storage at the
+ * end, data included. Then clusters that were given back are free. After an error
+ * what was not written is still changed in memory.
+ */
+int qcow2_write_back(struct qcow2 *q, bool durable);
+/* Whether write-back has anything to do. */
+bool qcow2_is_dirty(const struct qcow2 *q);
+/* [co] Only refcounts and their table, durable. For those that change the header or L1 by
+ * themselves. */
+int qcow2_write_refcounts(struct qcow2 *q);
+int qcow2_write_refcounts_locked(struct qcow2 *q); /* write_lock is held */
+
+/* --- an image ------------------------------------------------------------------------- */
+
+/* Something for reuse: n bytes that refer to host clusters no more. */
+struct qcow2_freed {
+	uint64_t host, len;
+	bool discard; /* tell the file too */
+};
+
+struct qcow2_freed_list {
+	struct qcow2_freed *item;
+	size_t n, room;
+};
+
+/* An array of be64 kept whole in memory and written in sectors: L1, refcount table. */
+struct qcow2_array {
+	struct be64 *entry;
+	uint64_t n; /* entries */
+	uint64_t host; /* in the file */
+	uint8_t *changed; /* per sector of 512 bytes */
+	uint64_t first_changed, end_changed; /* sectors */
+};
+
+static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
+{
+	return i < a->n ? be64_to_cpu(a->entry[i]) : 0;
+}
+/* i < a->n; written back later. */
+void qcow2_array_set(struct qcow2_array *a, uint64_t i, uint64_t value);
+
+/* Guest clusters that are being allocated; who touches them waits. */
+struct qcow2_alloc {
+	uint64_t start, end; /* guest bytes, whole clusters */
+	struct co_queue waiters;
+	struct qcow2_alloc *next;
+};
+
+/* A cluster that has been decompressed. */
+struct qcow2_decompressed {
+	uint64_t desc; /* of its L2 entry; 0: none */
+	uint8_t *data;
+	bool loading;
+	struct co_queue loaded;
+	uint64_t used; /* q->stamp of the last use */
+};
+
+struct qcow2 {
+	/* options */
+	uint64_t l2_cache_size, refcount_cache_size, cache_size, clean_interval;
+	bool want_lazy;
+	char *data_file_name;
+
+	/* what every request looks at */
+	struct blk_node *node, *data; /* data: node->file, or the external data file */
+	uint32_t cluster_bits, sub_bits; /* sub_bits == cluster_bits without subclusters */
+	uint32_t slice_bits; /* log2 of the guest bytes that a slice of an L2 table maps */
+	uint64_t cluster_size;
+	bool ext_l2, external, data_raw;
+	bool v3;
+	bool writable; /* not read-only, not corrupt */
+	bool begun; /* qcow2_begin_write has been */
+	bool dirty_mark; /* the header says that refcounts may be wrong (lazy refcounts) */
+	struct qcow2_cache l2, refs;
+	struct qcow2_array l1, reftable;
+	struct qcow2_alloc *allocs;
+
+	uint32_t l2_entries; /* of a table (a cluster) */
+	uint32_t slice_entries;
+	uint32_t entry_size; /* 8, or 16 with subclusters */
+	uint32_t ref_order; /* log2 of a refcount's bits */
+	uint64_t ref_max;
+	uint32_t block_bits; /* log2 of the refcounts in a block */
+	uint32_t ref_slice_bits; /* log2 of those in a slice */
+
+	/* allocation */
+	struct co_lock alloc_lock;
+	uint64_t free_hint; /* no free cluster below */
+	uint64_t virgin; /* clusters from here on have never been written: the file ends before */
+	uint64_t packed_at; /* where compressed data may go on, 0: nowhere */
+
+	/* write-back, and giving back */
+	struct co_lock write_lock, l1_lock;
+	struct qcow2_table *writing;
+	struct qcow2_freed_list freed[2];
+	unsigned live[2]; /* requests under way */
+	unsigned epoch; /* which of these new requests and freed clusters belong to */
+	bool unflushed; /* metadata were written since the last flush */
+
+	/* requests */
+	unsigned in_flight;
+	struct qcow2_pass *pass_pool;
+	struct qcow2_request *request_pool;
+	struct qcow2_decompressed plain[4]; /* the last clusters decompressed */
+	uint64_t stamp;
+	struct loop_timer clean_timer;
+
+	/* the header */
+	struct qcow2_header hdr; /* as in the file; of version 2 completed */
+	uint32_t hdr_len; /* bytes of it that the file has */
+	uint8_t *hdr_more; /* what follows those bytes, in a header that is longer */
+	uint8_t *ext; /* extensions, byte for byte, without the end mark */
+	size_t ext_len;
+	char *backing_name, *backing_format; /* as in the file, or NULL */
+	int compression; /* QCOW2_ZLIB, QCOW2_ZSTD */
+	bool opened; /* open succeeded: close writes */
+	bool corrupt; /* told already */
+	bool dirty_mark_found; /* the dirty bit was set when it was opened */
+};
+
+static inline struct qcow2 *qcow2_of(const struct blk_node *n)
+{
+	return n->p;
+}
+
+/* Whether something behind the image may show at off, opened (see no_backing) or not. */
+static inline bool qcow2_backed(const struct qcow2 *q, uint64_t off)
+{
+	const struct blk_node *b = q->node->backing;
+
+	if (off >= q->node->size)
+		return false;
+	return b ? off < b->size : q->backing_name && q->node->open.no_backing;
+}
+
+static inline uint64_t qcow2_clusters(const struct qcow2 *q, uint64_t bytes)
+{
+	return (bytes >> q->cluster_bits) + !!(bytes & (q->cluster_size - 1));
+}
+
+/* --- qcow2.c ---------------------------------------------------------------------------- */
+
+/* Runs fn(arg) in a coroutine and polls until it returns; inside one already, just calls it. */
+int qcow2_run(struct qcow2 *q, int (*fn)(void *arg), void *arg);
+/*
+ * [co] Before the first change of anything: clears the autoclear bits that this
+ * program does not keep up to date, marks the image dirty when refcounts are lazy.
+ */
+int qcow2_begin_write(struct qcow2 *q);
+/* [co] Some bytes of q->hdr, from field to end, to the file, durable. */
+int qcow2_write_header(struct qcow2 *q, size_t from, size_t end);
+/* [co] Header, extensions and backing name anew, durable. -ENOSPC: they do not fit the first
+ * cluster. */
+int qcow2_rewrite_header(struct qcow2 *q);
+/* The extension of that type: its data in q->ext, and *len; NULL: there is none. */
+uint8_t *qcow2_ext_find(struct qcow2 *q, uint32_t type, uint32_t *len);
+/* Puts an extension in the place of the one of that type; data NULL: removes it. Memory only. */
+int qcow2_ext_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len);
+/*
+ * Metadata contradict one another: says so once, marks the image in the file
+ * (not when it is read-only), and stops all writing. Returns -EIO.
+ */
+int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Whether [host, host + len) touches the header, L1, refcount table or snapshot table. */
+bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len);
+
+/* --- qcow2_refcount.c -------------------------------------------------------------------- */
+
+/* [co] The refcount of a host cluster (an index, not bytes). */
+int qcow2_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *out);
+/*
+ * [co] Adds delta (1 or -1, others for repair) to the refcounts of n clusters. All or none.
+ * -ERANGE: more than the width holds, -EIO: below zero. Decreasing is for clusters that nothing on
+ * disk refers to; else qcow2_free.
+ */
+int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta);
+/* Refcount i of a block, and setting it: any width. */
+uint64_t qcow2_ref_get(const void *block, uint32_t order, uint64_t i);
+void qcow2_ref_set(void *block, uint32_t order, uint64_t i, uint64_t value);
+/*
+ * [co] Takes up to n free clusters in a row, counted once each; *got how many, *host where (bytes).
+ * *zero: they read as zeroes. exact: all n or -ENOSPC.
+ */
+int qcow2_alloc(struct qcow2 *q, uint64_t n, bool exact, uint64_t *host, uint64_t *got, bool *zero);
+/* One cluster that reads as zeroes, without waiting; 0: it takes qcow2_alloc. */
+uint64_t qcow2_alloc_now(struct qcow2 *q);
+/* [co] Takes len bytes for compressed data; may be in a cluster with others. */
+int qcow2_alloc_packed(struct qcow2 *q, uint32_t len, uint64_t *host);
+/*
+ * A reference to all clusters that [host, host + len) touches has been dropped in memory. They
+ * are counted down by a later write-back. -ENOMEM: they leak (no harm). Never waits.
+ */
+int qcow2_free(struct qcow2 *q, uint64_t host, uint64_t len, bool discard);
+/* What an L2 entry refers to. */
+void qcow2_free_entry(struct qcow2 *q, uint64_t desc, bool discard);
+/* [co] By write-back, after its last flush: counts down what may be. */
+int qcow2_free_apply(struct qcow2 *q);
+/* The file reaches to the end of cluster at least. -errno (-ENOSPC). Never waits. */
+int qcow2_extend_file(struct qcow2 *q, uint64_t cluster);
+
+/* --- qcow2_map.c ------------------------------------------------------------------------- */
+
+enum qcow2_kind {
+	QCOW2_K_UNALLOCATED, /* the backing file's, or zeroes */
+	QCOW2_K_ZERO,
+	QCOW2_K_DATA,
+	QCOW2_K_COMPRESSED,
+};
+
+/* What lies at a place of the disk. */
+struct qcow2_map {
+	enum qcow2_kind kind;
+	uint64_t len; /* bytes from there on that are alike, and in a row in the file */
+	uint64_t host; /* of DATA: where the first byte is; else the cluster's place, or 0 */
+	uint64_t desc; /* the L2 entry of the first */
+};
+
+/* Both words of L2 entry i of a slice. Without subclusters the bitmap is made up for one. */
+void qcow2_l2_read(const struct qcow2 *q, const struct qcow2_table *t, unsigned i, uint64_t *desc,
+		   uint64_t *bitmap);
+/* After qcow2_cache_dirty. */
+void qcow2_l2_write(const struct qcow2 *q, struct qcow2_table *t, unsigned i, uint64_t desc,
+		    uint64_t bitmap);
+/* [co] The slice of an L2 table that maps off; *t NULL: there is none. off may lie beyond the disk
+ * (vm state). */
+int qcow2_l2_get(struct qcow2 *q, uint64_t off, struct qcow2_table **t);
+/* [co] The same for changing: makes or copies the table. */
+int qcow2_l2_get_writable(struct qcow2 *q, uint64_t off, struct qcow2_table **t);
+/* [co] What lies at off, len bytes at most. */
+int qcow2_map_at(struct qcow2 *q, uint64_t off, uint64_t len, struct qcow2_map *m);
+/* -EIO, and the image marked, when a word of an L2 entry cannot be. */
+int qcow2_check_desc(struct qcow2 *q, uint64_t off, uint64_t desc, uint64_t bitmap);
+/* Where a compressed cluster lies: *host and *len bytes, which may end beyond the file. */
+void qcow2_compressed_place(const struct qcow2 *q, uint64_t desc, uint64_t *host, uint32_t *len);
+
+/* [co] Waits until no cluster of [off, off + len) is being allocated. */
+void qcow2_wait_allocs(struct qcow2 *q, uint64_t off, uint64_t len);
+static inline bool qcow2_alloc_overlaps(const struct qcow2 *q, uint64_t off, uint64_t len)
+{
+	for (const struct qcow2_alloc *a = q->allocs; a; a = a->next)
+		if (off < a->end && a->start < off + len)
+			return true;
+	return false;
+}
+
+/* [co] Part of a write, from off on: *done how much of it. Data are iov from skip on. */
+int qcow2_map_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
+		    unsigned n_iov, uint64_t skip, uint64_t *done);
+/* [co] Whole subclusters become zeroes; unmap: gives their clusters back. */
+int qcow2_map_zero(struct qcow2 *q, uint64_t off, uint64_t len, bool unmap);
+/* [co] Whole clusters are forgotten: what is read then is zeroes. full: reads the backing file. */
+int qcow2_map_discard(struct qcow2 *q, uint64_t off, uint64_t len, bool full);
+/* [co] Host clusters for all of [off, off + len) that has none, reading as before. For
+ * preallocation. */
+int qcow2_map_preallocate(struct qcow2 *q, uint64_t off, uint64_t len);
+/* [co] An L2 entry, and what it referred to before is freed. off: a cluster's. */
+int qcow2_map_set(struct qcow2 *q, uint64_t off, uint64_t desc, uint64_t bitmap);
+
+/* --- qcow2_io.c --------------------------------------------------------------------------- */
+
+void qcow2_submit(struct blk_node *n, struct blk_io *io);
+void qcow2_io_free(struct qcow2 *q);
+/* [co] Reads as the guest does; off + len may lie beyond the disk (vm state, reading zeroes behind
+ * L1's end). */
+int qcow2_read(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov, unsigned n_iov,
+	       uint64_t skip);
+int qcow2_read_buf(struct qcow2 *q, uint64_t off, void *buf, size_t len);
+/* [co] Writes as the guest does; beyond the disk too, as far as L1 reaches. */
+int qcow2_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
+		unsigned n_iov, uint64_t skip);
+
+/* --- qcow2_compress.c ----------------------------------------------------------------------- */
+
+/* Any thread. Bytes of out that are used; 0: it does not get smaller than max; -errno. */
+ssize_t qcow2_compress(int type, const void *in, size_t len, void *out, size_t max);
+/* Any thread. Exactly out_len bytes come out, or -EIO. */
+int qcow2_decompress(int type, const void *in, size_t len, void *out, size_t out_len);
+/* [co] Of the compressed cluster that desc describes: len bytes from `in` on, to iov from skip on.
+ */
+int qcow2_read_compressed(struct qcow2 *q, uint64_t desc, uint64_t in, uint64_t len,
+			  const struct iovec *iov, unsigned n_iov, uint64_t skip);
+void qcow2_compress_free(struct qcow2 *q);
+/* [co] Stores len bytes, compressed already, as the guest cluster at off. */
+int qcow2_write_compressed(struct qcow2 *q, uint64_t off, const void *data, uint32_t len);
+
+/* --- qcow2_create.c --------------------------------------------------------------------------- */
+
+/* -o of create and convert. */
+struct qcow2_create {
+	uint64_t size;
+	int compat, preallocation, compression;
+	char *backing_file, *backing_fmt, *data_file;
+	uint64_t cluster_size;
+	uint32_t refcount_bits;
+	bool lazy_refcounts, extended_l2, data_file_raw;
+};
+#define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
+extern const struct prop qcow2_create_props[];
+int qcow2_create(const char *filename, const struct blk_create *c, struct err *e);
+int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
+		  uint64_t *fully_allocated, struct err *e);
+/* Entries of L1 that a disk of size needs. */
+uint64_t qcow2_l1_entries(uint32_t cluster_bits, bool ext_l2, uint64_t size);
+
+/* --- qcow2_repair.c --------------------------------------------------------------------------- */
+
+/* [co] Writes all refcounts anew from what is referenced, and clears the dirty bit. */
+int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e);
+
+#endif

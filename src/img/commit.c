@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * posada-img commit: what an image has of its own goes to a file behind it.
+ *
+ * The base is opened for writing with what is behind it; the layers above each by
+ * itself, for they could not be locked twice, and only data of their own are wanted.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../block/co_io.h"
+#include "co.h"
+#include "img.h"
+
+enum { LAYERS = 50, WORKERS = 8 };
+
+struct commit {
+	struct img_how how;
+	const char *base_name;
+	bool keep, progress, quiet;
+
+	struct blk_node *layer[LAYERS]; /* [0]: the image */
+	unsigned n; /* without the base */
+	struct blk_node *base;
+	unsigned flags;
+	struct co_lock lock;
+	uint64_t next, size;
+};
+
+/* --- copying --- */
+
+/* The topmost layer that decides at off, or NULL; *len: for how far. */
+static int who(struct commit *c, uint64_t off, uint64_t *len, struct blk_node **n, unsigned *flags)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		struct blk_node *l = c->layer[i];
+		uint64_t bytes = *len;
+		int rc;
+
+		*n = l;
+		if (off >= l->size) {
+			/* Longer layers above see zeroes here, whatever is below. */
+			*flags = BLK_ZERO | BLK_ALLOCATED;
+			return 0;
+		}
+		if (bytes > l->size - off)
+			bytes = l->size - off;
+		rc = blk_node_status(l, off, bytes, len, flags);
+		if (rc || (*flags & BLK_ALLOCATED))
+			return rc;
+	}
+	*n = NULL;
+	return 0;
+}
+
+static int take(struct commit *c, uint64_t *off, uint64_t *len, struct blk_node **n, bool *zero)
+{
+	unsigned flags;
+	int rc;
+
+	while (c->next < c->size) {
+		*off = c->next;
+		*len = c->size - c->next;
+		rc = who(c, *off, len, n, &flags);
+		if (rc)
+			return rc;
+		*zero = flags & BLK_ZERO;
+		if (*n && !*zero && *len > IMG_PIECE)
+			*len = IMG_PIECE;
+		c->next += *len;
+		if (*n)
+			return 0;
+	}
+	return 1;
+}
+
+static int step(struct img_work *w, void *ctx)
+{
+	struct commit *c = ctx;
+	struct blk_node *n;
+	uint64_t off, len;
+	bool zero;
+	char *buf;
+	int rc;
+
+	co_lock(&c->lock);
+	rc = take(c, &off, &len, &n, &zero);
+	co_unlock(&c->lock);
+	if (rc)
+		return rc;
+	img_progress(off, c->size);
+	if (zero)
+		return co_zero(c->base, off, len, c->flags | BLK_UNMAP);
+	buf = img_buffer();
+	rc = buf ? co_pread(n, off, buf, len) : -ENOMEM;
+	if (!rc)
+		rc = co_pwrite(c->base, off, buf, len, c->flags);
+	img_buffer_done(buf);
+	return rc;
+}
+
+static int copy(struct commit *c)
+{
+	struct img_work w = { .n = WORKERS, .step = step, .ctx = c };
+	struct err e;
+	int rc;
+
+	c->size = c->layer[0]->size;
+	if (c->size > c->base->size && blk_node_truncate(c->base, c->size, &e))
+		return img_error(&e);
+	for (unsigned i = 0; i < c->n; i++)
+		w.node[w.n_nodes++] = c->layer[i];
+	w.node[w.n_nodes++] = c->base;
+	img_progress_begin(c->progress && !c->quiet);
+	rc = img_work(&w, &e);
+	if (!rc)
+		rc = blk_node_flush(c->base);
+	img_progress_end(!rc);
+	return rc ? img_fail("Could not commit to '%s': %s", c->base->filename, strerror(-rc)) : 0;
+}
+
+/* --- the chain --- */
+
+static bool is_base(const struct commit *c, const char *name, const char *path)
+{
+	return !c->base_name || !strcmp(c->base_name, name) || !strcmp(c->base_name, path);
+}
+
+/* Opens layers down to the base. */
+static int open_chain(struct commit *c, const char *name)
+{
+	const char *backing, *format;
+	int rc = 0;
+
+	if (img_open(name, &c->how, &c->layer[0]))
+		return 1;
+	c->n = 1;
+	c->how.image_opts = false;
+	backing = img_backing_name(c->layer[0], &format);
+	if (!backing)
+		return img_fail("Image does not have a backing file");
+	while (!rc && !c->base) {
+		char *path = img_backing_path(c->layer[c->n - 1]->filename, backing);
+		bool last = path && is_base(c, backing, path);
+
+		if (!path)
+			return img_fail("out of memory");
+		c->how.format = format;
+		c->how.write = last;
+		c->how.no_backing = !last;
+		if (c->n == LAYERS)
+			rc = img_fail("more than %d images behind '%s'", LAYERS, name);
+		else if (img_open(path, &c->how, last ? &c->base : &c->layer[c->n++]))
+			rc = 1, c->n -= !last;
+		free(path);
+		if (rc || last)
+			break;
+		backing = img_backing_name(c->layer[c->n - 1], &format);
+		if (!backing)
+			rc = img_fail("Did not find '%s' in the backing chain of '%s'",
+				      c->base_name, name);
+	}
+	return rc;
+}
+
+/* What is in the backing file now need not be here, too. */
+static int empty(struct commit *c)
+{
+	struct blk_node *top = c->layer[0];
+	struct err e;
+
+	if (c->keep || c->n > 1 || !top->drv->image || !top->drv->image->make_empty)
+		return 0;
+	return top->drv->image->make_empty(top, &e) ? img_error(&e) : 0;
+}
+
+int img_commit(int argc, char **argv)
+{
+	struct commit c = { .how = { .no_backing = true, .write = true } };
+	const char *rate = NULL;
+	const struct img_opt opts[] = {
+		{ 'f', "format", IMG_TEXT, &c.how.format },
+		{ 0, "image-opts", IMG_FLAG, &c.how.image_opts },
+		{ 't', NULL, IMG_TEXT, &c.how.cache },
+		{ 'b', NULL, IMG_TEXT, &c.base_name },
+		{ 'd', NULL, IMG_FLAG, &c.keep },
+		{ 'p', NULL, IMG_FLAG, &c.progress },
+		{ 'q', "quiet", IMG_FLAG, &c.quiet },
+		{ 'r', NULL, IMG_TEXT, &rate },
+		{ 0 },
+	};
+	int i = img_parse(argc, argv, opts);
+	int rc;
+
+	if (i < 0 || img_check_cache(c.how.cache))
+		return 1;
+	if (rate)
+		return img_fail("-r %s: commit has no rate limit", rate);
+	if (argc - i != 1)
+		return img_misuse("Expecting one image file name");
+	c.flags = img_writethrough(c.how.cache) ? BLK_FUA : 0;
+	rc = open_chain(&c, argv[i]);
+	if (!rc)
+		rc = copy(&c);
+	if (!rc)
+		rc = empty(&c);
+	if (img_close(c.base))
+		rc = 1;
+	while (c.n--)
+		if (img_close(c.layer[c.n]))
+			rc = 1;
+	if (!rc && !c.quiet)
+		printf("Image committed.\n");
+	return rc;
+}
