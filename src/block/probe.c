@@ -21,8 +21,7 @@ static const struct {
 };
 
 /* Format names that people may give for them, or for others that are known elsewhere. */
-static const char *const absent[] = { "vhd",   "qcow",  "qed", "parallels",
-				      "bochs", "cloop", "dmg", "luks" };
+static const char *const absent[] = { "vhd", "qcow", "qed", "parallels", "bochs", "cloop", "dmg" };
 
 const char *blk_probe_buf(const uint8_t *buf, size_t n, uint64_t size)
 {

@@ -184,7 +184,8 @@ static void set_feature(struct be64 *field, uint64_t bit, bool on)
 	*field = cpu_to_be64(on ? v | bit : v & ~bit);
 }
 
-int qcow2_begin_write(struct qcow2 *q)
+/* [co] Begin_lock is held. */
+static int mark_begun(struct qcow2 *q)
 {
 	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~QCOW2_AUTOCLEAR_DATA_FILE_RAW;
 	bool lazy = q->v3 && !q->external && !q->dirty_mark &&
@@ -192,19 +193,32 @@ int qcow2_begin_write(struct qcow2 *q)
 		     be64_to_cpu(q->hdr.compatible_features) & QCOW2_COMPAT_LAZY_REFCOUNTS);
 	int rc = 0;
 
-	if (q->begun)
-		return 0;
 	if (clear)
 		set_feature(&q->hdr.autoclear_features, clear, false);
 	if (lazy)
 		set_feature(&q->hdr.incompatible_features, QCOW2_INCOMPAT_DIRTY, true);
 	if (clear || lazy)
 		rc = WRITE_FIELDS(q, incompatible_features, autoclear_features);
-	if (rc)
+	if (rc) {
+		set_feature(&q->hdr.autoclear_features, clear, true);
 		return rc;
+	}
 	q->dirty_mark |= lazy;
 	q->begun = true;
 	return 0;
+}
+
+int qcow2_begin_write(struct qcow2 *q)
+{
+	int rc = 0;
+
+	if (q->begun)
+		return 0;
+	co_lock(&q->begin_lock);
+	if (!q->begun)
+		rc = mark_begun(q);
+	co_unlock(&q->begin_lock);
+	return rc;
 }
 
 /* --- what metadata take --- */

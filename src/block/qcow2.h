@@ -195,14 +195,14 @@ struct qcow2 {
 	uint32_t block_bits; /* log2 of the refcounts in a block */
 	uint32_t ref_slice_bits; /* log2 of those in a slice */
 
-	/* allocation */
+	/* allocation; locks are taken in the order begin_lock, l1_lock, alloc_lock, write_lock */
 	struct co_lock alloc_lock;
 	uint64_t free_hint; /* no free cluster below */
 	uint64_t virgin; /* clusters from here on have never been written: the file ends before */
 	uint64_t packed_at; /* where compressed data may go on, 0: nowhere */
 
 	/* write-back, and giving back */
-	struct co_lock write_lock, l1_lock;
+	struct co_lock write_lock, l1_lock, begin_lock;
 	struct qcow2_table *writing;
 	struct qcow2_freed_list freed[2];
 	unsigned live[2]; /* requests under way */

@@ -164,11 +164,13 @@ static int make_room(struct qcow2_cache *c)
 {
 	int rc;
 
-	if (c->n < c->max || evict_one(c) || !c->n_dirty || c->q->write_lock.held)
+	while (c->n >= c->max && evict_one(c))
+		;
+	if (c->n < c->max || !c->n_dirty || c->q->write_lock.held)
 		return 0;
 	rc = qcow2_write_back(c->q, false);
-	if (!rc && c->n >= c->max)
-		evict_one(c);
+	while (!rc && c->n >= c->max && evict_one(c))
+		;
 	return rc;
 }
 

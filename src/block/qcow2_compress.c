@@ -158,14 +158,7 @@ int qcow2_read_compressed(struct qcow2 *q, uint64_t desc, uint64_t in, uint64_t 
 		rc = fill(q, d, desc);
 	if (!rc) {
 		d->used = ++q->stamp;
-		for (uint64_t at = 0; at < len;) {
-			/* One buffer after the other. */
-			size_t n = iov_from_buf(iov, n_iov, skip + at, d->data + in + at, len - at);
-
-			if (!n)
-				break;
-			at += n;
-		}
+		iov_from_buf(iov, n_iov, skip, d->data + in, len);
 	}
 	co_queue_wake_all(&d->loaded);
 	free(own.data);

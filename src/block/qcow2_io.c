@@ -498,7 +498,8 @@ static bool fast_write(struct qcow2 *q, struct blk_io *io)
 	uint64_t host;
 
 	if (!q->begun || !q->writable || io->flags & BLK_COMPRESSED ||
-	    (io->flags & BLK_FUA && qcow2_is_dirty(q)) || !find_entries(q, io, &e))
+	    (io->flags & BLK_FUA && (qcow2_is_dirty(q) || q->unflushed)) ||
+	    !find_entries(q, io, &e))
 		return false;
 	if (!plain_row(q, io, &e, q->external ? 0 : QCOW2_COPIED, &host))
 		return !(io->flags & BLK_FUA) && first_write(q, io, &e);

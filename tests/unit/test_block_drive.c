@@ -209,8 +209,8 @@ static const struct {
 	  "did you mean 'locking'?" },
 	{ "file=disk.img,format=raw,ofset=512", "unknown key 'ofset'", "did you mean 'offset'?" },
 	{ "file=disk.img,format=rwa", "there is no format or driver 'rwa'", "did you mean 'raw'?" },
-	{ "file=disk.img,format=qcow2",
-	  "disk.img: format 'qcow2' cannot be opened by this version; "
+	{ "file=disk.img,format=vmdk",
+	  "disk.img: format 'vmdk' cannot be opened by this version; "
 	  "the image looks like raw",
 	  "write format=raw" },
 	{ "file=disk.img,format=raw,driver=file", "format=raw and driver=file", NULL },
@@ -449,7 +449,7 @@ static const struct {
 	unsigned off, len;
 	const char *bytes, *format;
 } images[] = {
-	{ 0, 4, "QFI\xfb", "qcow2" },
+	{ 0, 4, "QED", "qed" },
 };
 
 START_TEST(test_foreign)
@@ -536,7 +536,7 @@ static const struct {
 	{ "", "driver= is missing" },
 	{ "node-name=a", "driver= is missing" },
 	{ "driver=null-co", "node-name= is missing" },
-	{ "driver=qcow2,node-name=a", "format 'qcow2' cannot be opened by this version" },
+	{ "driver=vmdk,node-name=a", "format 'vmdk' cannot be opened by this version" },
 	{ "driver=nul-co,node-name=a", "there is no format or driver 'nul-co'" },
 	{ "driver=raw,node-name=a", "driver raw needs a node below it" },
 	{ "driver=raw,node-name=a,file=b", "file=b: no node has this name" },

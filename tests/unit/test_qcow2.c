@@ -16,6 +16,7 @@
 #include "suite.h"
 #include "block_int.h"
 #include "err.h"
+#include "iov.h"
 #include "loop.h"
 #include "opts.h"
 #include "props.h"
@@ -178,6 +179,85 @@ static const struct blk_driver flaky = {
 };
 
 static const struct geometry *geo;
+/* --- a host whose power is cut: all that is sent to the file is written down --- */
+
+enum { EVENTS = 200000, GUEST_FLUSHES = 64 };
+
+static struct event {
+	enum blk_op op; /* BLK_OPS: the file's size becomes off */
+	uint64_t off, len;
+	uint8_t *data;
+	unsigned sent, done; /* moments; 0: not yet */
+} * events, *guest_events;
+static unsigned n_events, n_guest_events, now;
+static bool recording;
+
+static struct guest_flush {
+	unsigned sent, done;
+	uint8_t *model;
+} guest_flushes[GUEST_FLUSHES];
+static unsigned n_guest_flushes;
+
+struct recorded {
+	struct blk_io io; /* first */
+	struct blk_io *parent;
+	struct event *event;
+};
+
+static struct event *note(enum blk_op op, uint64_t off, uint64_t len)
+{
+	ck_assert_uint_lt(n_events, EVENTS);
+	events[n_events] = (struct event){ .op = op, .off = off, .len = len, .sent = ++now };
+	return &events[n_events++];
+}
+
+static void recorder_done(struct blk_io *io, int ret)
+{
+	struct recorded *r = (struct recorded *)io;
+	struct blk_io *parent = r->parent;
+
+	if (r->event)
+		r->event->done = ++now;
+	free(r);
+	parent->done(parent, ret);
+}
+
+static void recorder_submit(struct blk_node *n, struct blk_io *io)
+{
+	struct recorded *r = malloc(sizeof(*r));
+
+	r->io = *io;
+	r->parent = io;
+	r->event = NULL;
+	r->io.done = recorder_done;
+	if (recording && io->op != BLK_READ) {
+		r->event = note(io->op, io->off, io->len);
+		if (io->op != BLK_FLUSH)
+			r->event->data = calloc(1, io->len);
+		if (io->op == BLK_WRITE)
+			iov_to_buf(io->iov, io->n_iov, 0, r->event->data, io->len);
+	}
+	blk_node_submit(n->file, &r->io);
+}
+
+static int recorder_truncate(struct blk_node *n, uint64_t size, struct err *err)
+{
+	int rc = blk_node_truncate(n->file, size, err);
+
+	if (recording)
+		note(BLK_OPS, size, 0)->done = ++now;
+	n->size = n->file->size;
+	return rc;
+}
+
+static const struct blk_driver recorder = {
+	.name = "recorder",
+	.filter = true,
+	.open = flaky_open,
+	.submit = recorder_submit,
+	.truncate = recorder_truncate,
+};
+
 static uint8_t *unsure; /* per sector: a write has failed */
 static uint8_t *model;
 static struct blk_node *node;
@@ -192,6 +272,7 @@ static unsigned rnd(unsigned below)
 
 static struct slot {
 	struct blk_io io; /* first */
+	unsigned event; /* in guest_events or guest_flushes, from 1 on */
 	struct iovec iov[3];
 	uint8_t *buf;
 	bool busy;
@@ -229,6 +310,10 @@ static void on_done(struct blk_io *io, int ret)
 		same(s->buf, s->io.off, s->io.len);
 	s->busy = false;
 	busy--;
+	if (recording && s->event && s->io.op == BLK_FLUSH)
+		guest_flushes[s->event - 1].done = ++now;
+	else if (recording && s->event)
+		guest_events[s->event - 1].done = ++now;
 	if (left)
 		next(s);
 	else if (!busy)
@@ -293,6 +378,24 @@ static void fill(struct slot *s)
 	memcpy(model + s->io.off, s->buf, s->io.len);
 }
 
+/* A request of the guest's is about to be sent. */
+static void note_guest(struct slot *s)
+{
+	s->event = 0;
+	if (s->io.op == BLK_FLUSH && n_guest_flushes < GUEST_FLUSHES) {
+		struct guest_flush *f = &guest_flushes[n_guest_flushes++];
+
+		*f = (struct guest_flush){ .sent = ++now, .model = malloc(geo->size) };
+		memcpy(f->model, model, geo->size);
+		s->event = n_guest_flushes;
+	} else if (s->io.op != BLK_READ && s->io.op != BLK_FLUSH) {
+		guest_events[n_guest_events++] = (struct event){
+			.op = s->io.op, .off = s->io.off, .len = s->io.len, .sent = ++now
+		};
+		s->event = n_guest_events;
+	}
+}
+
 static void next(struct slot *s)
 {
 	static const enum blk_op ops[] = { BLK_READ,  BLK_READ,  BLK_READ,    BLK_WRITE,
@@ -301,7 +404,7 @@ static void next(struct slot *s)
 	unsigned n = rnd(300);
 	enum blk_op op = ops[n % 9];
 
-	if (n == 9)
+	if (n == 9 || (recording && n >= 10 && n < 20))
 		op = BLK_FLUSH;
 	if (op == BLK_DISCARD && strstr(geo->options, "compat=0.10") && geo->backing)
 		op = BLK_READ;
@@ -330,6 +433,8 @@ static void next(struct slot *s)
 	s->busy = true;
 	busy++;
 	left--;
+	if (recording)
+		note_guest(s);
 	blk_node_submit(node, &s->io);
 }
 
@@ -394,6 +499,11 @@ static void open_again(void)
 		struct opts none = { 0 };
 
 		ck_assert_int_eq(blk_node_open(&flaky, &none, &how, file, &file, &e), 0);
+	}
+	if (recording) {
+		struct opts none = { 0 };
+
+		ck_assert_int_eq(blk_node_open(&recorder, &none, &how, file, &file, &e), 0);
 	}
 	rc = blk_node_open(driver(), &o, &how, file, &node, &e);
 	ck_assert_msg(!rc, "%s", e.msg);
@@ -480,6 +590,96 @@ START_TEST(failing_host)
 			verify();
 			blk_node_close(node);
 		}
+	finish();
+}
+END_TEST
+
+/* Sectors that an event may or must have changed in the file when the power went at `cut`. */
+static void replay(uint8_t *disk, uint64_t *size, unsigned cut)
+{
+	unsigned flush_sent = 0;
+
+	for (unsigned i = 0; i < n_events; i++)
+		if (events[i].op == BLK_FLUSH && events[i].done && events[i].done <= cut &&
+		    events[i].sent > flush_sent)
+			flush_sent = events[i].sent;
+	for (unsigned i = 0; i < n_events && events[i].sent <= cut; i++) {
+		const struct event *v = &events[i];
+		bool sure = v->done && v->done < flush_sent;
+
+		if (v->op == BLK_OPS && (sure || rnd(2)) && v->off > *size)
+			*size = v->off;
+		for (uint64_t at = 0; v->op < BLK_OPS && v->op != BLK_FLUSH && at < v->len;) {
+			uint64_t end = ((v->off + at) / 512 + 1) * 512 - v->off;
+
+			end = end < v->len ? end : v->len;
+			if ((sure && v->op != BLK_DISCARD) || rnd(2)) {
+				memcpy(disk + v->off + at, v->data + at, end - at);
+				if (v->off + end > *size && v->op == BLK_WRITE)
+					*size = v->off + end;
+			}
+			at = end;
+		}
+	}
+}
+
+/* What a flush that was answered before `cut` has promised. */
+static void expect_flushed(unsigned cut)
+{
+	const struct guest_flush *f = NULL;
+
+	for (unsigned i = 0; i < n_guest_flushes; i++)
+		if (guest_flushes[i].done && guest_flushes[i].done <= cut &&
+		    (!f || guest_flushes[i].sent > f->sent))
+			f = &guest_flushes[i];
+	memset(unsure, !f, geo->size / 512 + 1);
+	if (!f)
+		return;
+	memcpy(model, f->model, geo->size);
+	for (unsigned i = 0; i < n_guest_events; i++) {
+		const struct event *v = &guest_events[i];
+
+		if (v->sent <= cut && (v->sent > f->sent || !v->done || v->done > f->sent))
+			memset(unsure + v->off / 512, 1, (v->len + 511) / 512);
+	}
+}
+
+START_TEST(power_cut)
+{
+	static const unsigned which[] = { 0, 1, 2, 5, 6, 7, 9, 10, 13, 17, 18 };
+	unsigned cuts = getenv("QCOW2_CUTS") ? (unsigned)atoi(getenv("QCOW2_CUTS")) : 10;
+	uint64_t room = 96 << 20, start_size, size;
+	uint8_t *before = calloc(1, room), *disk = malloc(room);
+	FILE *f;
+
+	events = calloc(EVENTS, sizeof(*events));
+	guest_events = calloc(EVENTS, sizeof(*guest_events));
+	ck_assert(before && disk && events && guest_events);
+	start(which[_i]);
+	f = fopen(image, "r");
+	start_size = fread(before, 1, room, f);
+	fclose(f);
+	recording = true;
+	session(700);
+	recording = false;
+	end_session();
+	for (unsigned i = 0; i < cuts; i++) {
+		unsigned cut = 1 + rnd(now);
+
+		memcpy(disk, before, room);
+		size = start_size;
+		replay(disk, &size, cut);
+		write_file(image, disk, size);
+		if (!strstr(geo->options, "lazy"))
+			tool("qemu-img check -U -q %s >&2; s=$?; test $s = 0 -o $s = 3", image);
+		expect_flushed(cut);
+		open_again();
+		verify();
+		blk_node_close(node);
+		tool("qemu-img check -U -q %s >&2; s=$?; test $s = 0 -o $s = 3", image);
+	}
+	free(before);
+	free(disk);
 	finish();
 }
 END_TEST
@@ -778,6 +978,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, random_requests, 0, sizeof(geometries) / sizeof(geometries[0]));
+	tcase_add_loop_test(t, power_cut, 0, 11);
 	tcase_add_loop_test(t, failing_host, 0, sizeof(geometries) / sizeof(geometries[0]));
 	suite_add_tcase(s, t);
 	t = tcase_create("refused");
