@@ -710,7 +710,7 @@ static const struct field {
 /* where qemu-img puts it */
 #define META(what, off, size, g)                                                                   \
 	{                                                                                          \
-		"vhdx metadata " what, 9, { 2 * MIB, 65536, -1 }, off, size, g                     \
+		"vhdx metadata " what, 9, { 3 * MIB, 65536, -1 }, off, size, g                     \
 	}
 	META("signature", 0, 8, false),
 	META("count", 10, 2, false),
