@@ -1353,7 +1353,7 @@ START_TEST(test_sector0)
 	start_file(path, _i ? "format=raw" : "id=d0");
 	memset(page, 0, sizeof(page));
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 4096, page), 0);
-	memcpy(page, "KDMV", 4);
+	memcpy(page, "QED", 4);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 4096, page), _i ? 0 : -EPERM);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), _i ? 0 : -EPERM);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 512, 512, page), 0);
@@ -1361,10 +1361,7 @@ START_TEST(test_sector0)
 	ck_assert_int_eq(run(BLK_WRITE, 0, 1, 100, page + 1), 0);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 1, page), _i ? 0 : -EPERM);
 	memset(page, 0, sizeof(page));
-	memcpy(page, "conectix", 8);
-	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), _i ? 0 : -EPERM);
-	memset(page, 0, sizeof(page));
-	memcpy(page + 64, "\x7f\x10\xda\xbe", 4);
+	memcpy(page, "QFI\xfb", 4);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), _i ? 0 : -EPERM);
 	memset(page, 0, sizeof(page));
 	memcpy(page, "\xeb\x63\x90", 3);

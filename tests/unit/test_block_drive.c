@@ -209,8 +209,8 @@ static const struct {
 	  "did you mean 'locking'?" },
 	{ "file=disk.img,format=raw,ofset=512", "unknown key 'ofset'", "did you mean 'offset'?" },
 	{ "file=disk.img,format=rwa", "there is no format or driver 'rwa'", "did you mean 'raw'?" },
-	{ "file=disk.img,format=vmdk",
-	  "disk.img: format 'vmdk' cannot be opened by this version; "
+	{ "file=disk.img,format=qed",
+	  "disk.img: format 'qed' cannot be opened by this version; "
 	  "the image looks like raw",
 	  "write format=raw" },
 	{ "file=disk.img,format=raw,driver=file", "format=raw and driver=file", NULL },
@@ -536,7 +536,7 @@ static const struct {
 	{ "", "driver= is missing" },
 	{ "node-name=a", "driver= is missing" },
 	{ "driver=null-co", "node-name= is missing" },
-	{ "driver=vmdk,node-name=a", "format 'vmdk' cannot be opened by this version" },
+	{ "driver=qed,node-name=a", "format 'qed' cannot be opened by this version" },
 	{ "driver=nul-co,node-name=a", "there is no format or driver 'nul-co'" },
 	{ "driver=raw,node-name=a", "driver raw needs a node below it" },
 	{ "driver=raw,node-name=a,file=b", "file=b: no node has this name" },
