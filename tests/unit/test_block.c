@@ -1311,12 +1311,6 @@ START_TEST(test_sector0)
 	ck_assert_int_eq(run(BLK_WRITE, 0, 1, 100, page + 1), 0);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 1, page), _i ? 0 : -EPERM);
 	memset(page, 0, sizeof(page));
-	memcpy(page, "conectix", 8);
-	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), _i ? 0 : -EPERM);
-	memset(page, 0, sizeof(page));
-	memcpy(page + 64, "\x7f\x10\xda\xbe", 4);
-	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), _i ? 0 : -EPERM);
-	memset(page, 0, sizeof(page));
 	memcpy(page, "\xeb\x63\x90", 3);
 	ck_assert_int_eq(run(BLK_WRITE, 0, 0, 512, page), 0);
 	ck_assert_uint_eq(host.errors, 0);
