@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../src/block/internal.h"
 #include "suite.h"
 #include "block_int.h"
 #include "err.h"
@@ -374,6 +375,35 @@ START_TEST(test_vmdk_many_tables)
 	memset(data, 0, 512);
 	ck_assert_mem_eq(got, data, 512);
 	ck_assert_int_eq(blk_node_pread(n, far, got, 512), -EIO);
+}
+END_TEST
+
+/* By the first sector alone: that is what writes to a probed raw image are judged by. */
+START_TEST(test_probe)
+{
+	static const struct {
+		unsigned off;
+		const char *bytes, *format;
+	} magics[] = {
+		{ 0, "KDMV", "vmdk" },
+		{ 0, "COWD", "vmdk" },
+		{ 0, "# Disk DescriptorFile", "vmdk" },
+		{ 64, "\x7f\x10\xda\xbe", "vdi" },
+		{ 0, "vhdxfile", "vhdx" },
+		{ 0, "conectix", "vpc" },
+	};
+
+	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
+		uint8_t buf[512] = { 0 };
+		size_t end = magics[i].off + strlen(magics[i].bytes);
+
+		memcpy(buf + magics[i].off, magics[i].bytes, strlen(magics[i].bytes));
+		ck_assert_str_eq(blk_probe_buf(buf, 512, MIB), magics[i].format);
+		ck_assert_str_eq(blk_probe_buf(buf, end, end), magics[i].format);
+		ck_assert_str_eq(blk_probe_buf(buf, end - 1, end - 1), "raw");
+		buf[magics[i].off]++;
+		ck_assert_str_eq(blk_probe_buf(buf, 512, MIB), "raw");
+	}
 }
 END_TEST
 
@@ -1193,6 +1223,7 @@ int main(void)
 	have_qemu_img = !system("qemu-img --version >/dev/null 2>&1");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
+	tcase_add_test(t, test_probe);
 	tcase_add_loop_test(t, test_vdi_write, 0, have_qemu_img ? 4 : 2);
 	tcase_add_test(t, test_vdi_sizes);
 	tcase_add_test(t, test_vdi_check);
