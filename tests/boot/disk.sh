@@ -51,3 +51,18 @@ t_linux_disk_packed() {
 		-hdb "$T/source.img"
 	disk_is_right
 }
+
+# A guest on qcow2: the overlay takes what it writes, the image below stays as it was, and the other tool agrees.
+t_qcow2_with_backing_file() {
+	need qemu-img
+	head -c 4M /dev/zero | tr '\0' '\7' >"$T/base.raw"
+	qemu-img convert -q -f raw -O qcow2 "$T/base.raw" "$T/base.qcow2"
+	cp "$T/base.qcow2" "$T/before.qcow2"
+	build/posada-img create -q -f qcow2 -b base.qcow2 -F qcow2 "$T/disk.qcow2"
+	checked virtio-blk -append 'transport=modern irq=msix' -drive "file=$T/disk.qcow2,if=virtio"
+	cmp "$T/base.qcow2" "$T/before.qcow2" || fail 'the backing file was written to'
+	qemu-img check -q "$T/disk.qcow2" || fail "qemu-img check: $(qemu-img check "$T/disk.qcow2" 2>&1)"
+	build/posada-img convert -q -O raw "$T/disk.qcow2" "$T/disk.raw"
+	qemu-img compare -q "$T/disk.qcow2" "$T/disk.raw" || fail 'the two tools read different bytes'
+	! cmp -s "$T/disk.raw" "$T/base.raw" || fail 'nothing was written'
+}

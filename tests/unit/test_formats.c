@@ -407,6 +407,42 @@ START_TEST(test_probe)
 }
 END_TEST
 
+/* Past 4 GiB, where the table has an entry of another kind between those of blocks. */
+START_TEST(test_vhdx_bitmap_entry)
+{
+	uint8_t got[512], want[512];
+
+	sh_ok("qemu-img create -f vhdx -o block_size=1M image 6G");
+	sh_ok("qemu-io -f vhdx -c 'write -P 1 4095M 1M' -c 'write -P 2 4G 1M' -c 'write -P 3 6143M "
+	      "1M' "
+	      "image");
+	must_open("image", NULL, true);
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint64_t at[] = { 4095, 4096, 6143 };
+
+		memset(want, (int)i + 1, sizeof(want));
+		ck_assert_int_eq(blk_node_pread(n, at[i] * MIB + 1536, got, 512), 0);
+		ck_assert_mem_eq(got, want, 512);
+	}
+	ck_assert_int_eq(blk_node_pread(n, 4097ull * MIB, got, 512), 0);
+	ck_assert(all_zero(got, 512));
+}
+END_TEST
+
+/* A grain that is another's is not taken. */
+START_TEST(test_vmdk_wrong_marker)
+{
+	struct le64 sector = cpu_to_le64(128);
+
+	make_variant(&variants[7], "image");
+	write_at("image", 128 * 512, &sector, sizeof(sector));
+	must_open("image", NULL, true);
+	ck_assert_int_eq(blk_node_pread(n, 512, back, 512), -EIO);
+	ck_assert_int_eq(blk_node_pread(n, 65536, back, 512), 0);
+	ck_assert_mem_eq(back, model + 65536, 512);
+}
+END_TEST
+
 /* --- vdi, written
  * ---------------------------------------------------------------------------------- */
 
@@ -1243,6 +1279,8 @@ int main(void)
 	tcase_add_loop_test(q, test_read, 0, VARIANTS);
 	tcase_add_test(q, test_auto_readonly);
 	tcase_add_test(q, test_vmdk_many_tables);
+	tcase_add_test(q, test_vhdx_bitmap_entry);
+	tcase_add_test(q, test_vmdk_wrong_marker);
 	tcase_add_loop_test(q, test_fields, 0, VARIANTS);
 	tcase_add_loop_test(q, test_short, 0, VARIANTS);
 	tcase_add_test(q, test_vmdk_footer);
