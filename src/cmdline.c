@@ -474,7 +474,7 @@ static const struct option options[] = {
 	{ "hdb", "FILE", NULL, set_hdb },
 	{ "hdc", "FILE", NULL, set_hdc },
 	{ "hdd", "FILE", NULL, set_hdd },
-	{ "object", "iothread,id=ID", "a thread for devices' I/O (iothread=ID)", add_object },
+	{ "object", "iothread|secret,id=ID[,...]", "a thread for devices' I/O, or an image's passphrase; -object help", add_object },
 	{ "nodefaults", NULL, "no serial port and monitor that were not asked for", set_nodefaults },
 	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },
 	{ "qmp", "BACKEND", "JSON monitor (QMP), as in -qmp unix:PATH,server=on,wait=off", add_qmp },
