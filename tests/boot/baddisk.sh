@@ -115,15 +115,15 @@ t_baddisk_names() { # with commas, colons, dashes
 # --- formats and modes
 t_baddisk_format() {
 	truncate -s 1M "$T/disk"
-	drive_refused 66 "file=$T/disk,format=qcow2,if=virtio" "qcow2.* cannot be opened" 'looks like raw' 'format=raw'
+	drive_refused 66 "file=$T/disk,format=qcow2,if=virtio" "is not a qcow2 image" 'looks like raw'
 	drive_refused 64 "file=$T/disk,format=rwa,if=virtio" "'rwa'" "'raw'"
 	drive_refused 64 "file=$T/disk,format=file,if=virtio" "'file' is not a format"
 	drive_refused 64 "file=$T/disk,format=raw,driver=qcow2,if=virtio" 'format=raw and driver=qcow2'
 }
-t_baddisk_qcow2() {
+t_baddisk_foreign() { # a format that is known, and not read as raw without being told to
 	need qemu-img
-	qemu-img create -q -f qcow2 "$T/disk" 1M
-	drive_refused 66 "file=$T/disk,if=virtio" 'is an image of format qcow2' 'qemu-img convert'
+	qemu-img create -q -f qed "$T/disk" 1M
+	drive_refused 66 "file=$T/disk,if=virtio" 'is an image of format qed' 'qemu-img convert'
 	guest virtio-io -drive "file=$T/disk,format=raw,if=virtio" -append do=r:0:8
 	expect_status 33
 }
