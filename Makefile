@@ -128,6 +128,9 @@ $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
 $(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
 	@objcopy -O binary $< $@
+bench-bin: guests $(B)/tests/bench/blkio
+$(B)/tests/bench/blkio: $(B)/tests/bench/blkio.o $(B)/libposada.a
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a $(LIBS)
 # --- end of bare-metal guests ---
 
 # --- fuzz targets: tests/fuzz/fuzz_NAME.c, built by clang with its own objects ---
