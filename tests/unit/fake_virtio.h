@@ -23,6 +23,7 @@ static struct fake_loop {
 	struct loop_fd *fd[128];
 	struct loop_defer *deferred[8];
 	unsigned calls; /* of loop_call */
+	struct loop_poller *poller;
 	bool refuse_fds; /* loop_fd_add fails */
 } fake_loop;
 
@@ -93,13 +94,16 @@ void loop_defer_cancel(struct loop *l, struct loop_defer *d)
 	d->queued = false;
 }
 
-/* This loop never sleeps, so it has no need to look for work before that. */
+/* This loop does not poll by itself: tests call the poller of the one device that has one. */
 void loop_poller_add(struct loop *l, struct loop_poller *p)
 {
+	fake_loop.poller = p;
 }
 
 void loop_poller_del(struct loop *l, struct loop_poller *p)
 {
+	ck_assert_ptr_eq(fake_loop.poller, p);
+	fake_loop.poller = NULL;
 }
 
 static inline unsigned fake_watched(void)
@@ -409,6 +413,7 @@ static inline int vtest_init(struct virtio_dev *v, struct err *e)
 
 static const struct virtio_type vtest_type = {
 	.name = "virtio-test",
+	.polled = true,
 	.id = 0x3e,
 	.legacy_pci_id = 0x103e,
 	.pci_class = 0x058000,

@@ -552,6 +552,36 @@ START_TEST(first_kick)
 }
 END_TEST
 
+/* Between a poller's begin and end nobody need ring; afterwards the bell is wanted, as before. */
+START_TEST(polled_queues_want_no_bell)
+{
+	struct loop_poller *p;
+
+	add(&vtest_pci_class, "");
+	start_driver(0);
+	fake_loop_run();
+	p = fake_loop.poller;
+	ck_assert_ptr_nonnull(p);
+	p->begin(p->ctx);
+	ck_assert_uint_eq(get16(ring[0].used), 1); /* NO_NOTIFY */
+	ck_assert(!p->poll(p->ctx));
+	gring_add(&ring[0], DATA, 8, true);
+	ck_assert(p->poll(p->ctx));
+	ck_assert_uint_eq(gring_used(&ring[0]), 1);
+	/* What a device does when it has served all does not ask for bells. */
+	ck_assert(!vq_enable_notify(((struct virtio_dev *)t)->vq[0]));
+	ck_assert_uint_eq(get16(ring[0].used), 1);
+	/* What comes without a bell at the last moment is served by end. */
+	gring_add(&ring[0], DATA, 8, true);
+	ck_assert(p->end(p->ctx));
+	ck_assert_uint_eq(gring_used(&ring[0]), 2);
+	ck_assert_uint_eq(get16(ring[0].used), 0);
+	ck_assert(!p->end(p->ctx));
+	status(0);
+	ck_assert_ptr_null(fake_loop.poller);
+}
+END_TEST
+
 /* Without KVM's doorbells the notify region's handler takes their place. */
 START_TEST(requests_without_ioeventfd)
 {
@@ -1393,6 +1423,7 @@ int main(void)
 		enabled_queue_is_fixed,
 		requests,
 		first_kick,
+		polled_queues_want_no_bell,
 		requests_without_ioeventfd,
 		requests_without_any_width,
 		notification_data,
