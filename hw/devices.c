@@ -22,6 +22,7 @@
 	X(virtio_rng_mmio) \
 	X(virtio_blk_pci) \
 	X(virtio_blk_mmio) \
+	X(fw_cfg) \
 	X(i440fx) \
 	X(piix3) \
 	X(pci_testdev) \

@@ -41,6 +41,9 @@ struct config {
 	struct machine_opts machine_opts;
 	struct accel_opts accel;
 	const char *kernel, *initrd, *append;
+	const char *bios; /* NULL: the default, or none for -kernel */
+	struct strlist firmware_dirs; /* -L */
+	struct strlist fw_cfg;
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;
 	const char *hd[4]; /* -hda .. -hdd */

@@ -13,6 +13,7 @@
 #include "bus.h"
 #include "gmem.h"
 #include "irq.h"
+#include "memmap.h"
 
 struct balloon_ops;
 struct blk_set;
@@ -20,6 +21,7 @@ struct chardev_set;
 struct dev;
 struct dev_class;
 struct err;
+struct firmware;
 struct loop;
 struct opts;
 struct machine;
@@ -50,6 +52,10 @@ struct machine {
 	const struct machine_ops *ops;
 	struct bus pio, mmio;
 	struct gmem mem;
+	struct memmap map; /* what the guest sees as memory */
+	struct mem_region ram[2]; /* below and above the PCI hole */
+	struct firmware *bios; /* NULL: kernels are started without one */
+	struct dev *fw_cfg; /* or NULL; see fw_cfg.h */
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
 	unsigned phys_bits; /* width of a guest-physical address */

@@ -100,6 +100,7 @@ int kvm_supported_cpuid(struct vm *vm, struct kvm_cpuid2 **out, struct err *e);
 /* "-accel help": whether this host has a KVM, and of which kind. */
 void kvm_describe_host(FILE *f);
 extern const struct bus_doorbell_ops kvm_doorbell_ops;
+extern const struct memmap_ops kvm_memmap_ops;
 
 static inline struct vm *vm_of(struct machine *m)
 {

@@ -390,6 +390,7 @@ static int print_options_md(struct config *cfg, const char *arg, struct err *e)
 		return config_add(&cfg->field, arg, e);                                            \
 	}
 
+STORE(set_bios, bios)
 STORE(set_kernel, kernel)
 STORE(set_initrd, initrd)
 STORE(set_append, append)
@@ -399,6 +400,8 @@ FLAG(set_no_reboot, no_reboot)
 FLAG(set_no_shutdown, no_shutdown)
 FLAG(set_paused, start_paused)
 FLAG(set_nodefaults, nodefaults)
+APPEND(add_firmware_dir, firmware_dirs)
+APPEND(add_fw_cfg, fw_cfg)
 APPEND(add_serial, serial)
 APPEND(add_qmp, qmp)
 APPEND(add_monitor, monitor)
@@ -462,6 +465,9 @@ static const struct option options[] = {
 	{ "kernel", "FILE", "boot this: Linux bzImage, ELF (PVH or 64-bit entry), Multiboot 1", set_kernel, "Boot" },
 	{ "initrd", "FILE", "initial ramdisk; for Multiboot \"FILE ARGS,FILE ARGS\"", set_initrd },
 	{ "append", "TEXT", "the kernel's command line", set_append },
+	{ "bios", "FILE", "firmware (default SeaBIOS, unless -kernel is given)", set_bios },
+	{ "L", "DIRECTORY", "look for firmware here first", add_firmware_dir },
+	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
 	{ "display", "none", "no display", set_display },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
@@ -599,9 +605,10 @@ int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
 
 void cmdline_free(struct config *cfg)
 {
-	struct strlist *lists[] = { &cfg->serial, &cfg->chardev,  &cfg->device,
-				    &cfg->qmp,    &cfg->monitor,  &cfg->mon,
-				    &cfg->drive,  &cfg->blockdev, &cfg->object };
+	struct strlist *lists[] = { &cfg->serial,        &cfg->chardev,  &cfg->device,
+				    &cfg->qmp,           &cfg->monitor,  &cfg->mon,
+				    &cfg->drive,         &cfg->blockdev, &cfg->object,
+				    &cfg->firmware_dirs, &cfg->fw_cfg };
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);

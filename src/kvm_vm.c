@@ -21,9 +21,9 @@
 #include "err.h"
 #include "vm.h"
 
-/* Where Intel's KVM keeps three pages and a page table for real mode; below the BIOS. */
-#define TSS_ADDR 0xfffbd000u
-#define IDENTITY_MAP_ADDR 0xfffbc000u
+/* Where Intel's KVM keeps three pages and a page table for real mode; below any firmware. */
+#define TSS_ADDR 0xfeffd000u
+#define IDENTITY_MAP_ADDR 0xfeffc000u
 
 static bool cpu_flag(const char *flag)
 {
@@ -100,23 +100,46 @@ static int require(struct vm *vm, struct err *e)
 	return 0;
 }
 
+static int set_slot(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8_t *host,
+		    bool readonly, bool log_dirty)
+{
+	struct vm *vm = ctx;
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.flags = (readonly ? KVM_MEM_READONLY : 0) |
+			 (log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0),
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)host,
+	};
+
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+static int get_dirty(void *ctx, unsigned slot, uint64_t *bitmap)
+{
+	struct vm *vm = ctx;
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bitmap };
+
+	return ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) < 0 ? -errno : 0;
+}
+
+const struct memmap_ops kvm_memmap_ops = { .set = set_slot, .get_dirty = get_dirty };
+
 int kvm_vm_map_memory(struct vm *vm, struct err *e)
 {
 	for (unsigned i = 0; i < vm->m.mem.n; i++) {
 		const struct gmem_range *r = &vm->m.mem.range[i];
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.flags = r->readonly ? KVM_MEM_READONLY : 0,
-			.guest_phys_addr = r->gpa,
-			.memory_size = r->size,
-			.userspace_addr = (uintptr_t)r->host,
-		};
+		struct mem_region *ram = &vm->m.ram[i];
+		int rc;
 
-		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return err_set(e, ERR_HOST, errno,
+		*ram = (struct mem_region){ .name = "ram", .host = r->host, .size = r->size };
+		rc = memmap_map(&vm->m.map, ram, r->gpa);
+		if (rc)
+			return err_set(e, ERR_HOST, -rc,
 				       "KVM refused %llu MiB of guest RAM at 0x%llx: %s",
 				       (unsigned long long)(r->size >> 20),
-				       (unsigned long long)r->gpa, strerror(errno));
+				       (unsigned long long)r->gpa, strerror(-rc));
 	}
 	return 0;
 }

@@ -202,9 +202,9 @@ int main(int argc, char **argv)
 		}
 		return 0;
 	}
-	if (!rc && !p.cfg.kernel && !p.cfg.machine_opts.dumpdtb) {
+	if (!rc && !p.cfg.kernel && !p.cfg.machine_opts.dumpdtb && p.cfg.machine == MACHINE_MICRO) {
 		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
-		err_hint(&err, "name a kernel with -kernel FILE; 'posada -help' lists the options");
+		err_hint(&err, "this machine has no firmware: name a kernel with -kernel FILE");
 	}
 	rc = rc ? rc : default_console(&p.cfg, &err);
 	rc = rc ? rc : run(&p, &err);

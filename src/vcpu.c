@@ -102,13 +102,18 @@ static int exit_io(struct vcpu *v)
 
 static int exit_mmio(struct vcpu *v)
 {
+	struct machine *m = &v->vm->m;
 	struct kvm_run *run = v->run;
 	uint64_t val = 0;
+	bool found =
+		run->mmio.is_write
+			? bus_write(&m->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len)
+			: bus_read(&m->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 
-	if (run->mmio.is_write)
-		bus_write(&v->vm->m.mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
-	else
-		bus_read(&v->vm->m.mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+	/* Another CPU may be changing what memory there is. */
+	if (!found)
+		memmap_access(&m->map, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+			      run->mmio.is_write);
 	memcpy(&val, run->mmio.data, run->mmio.len <= 8 ? run->mmio.len : 8);
 	record(v, (uint16_t)run->mmio.len, run->mmio.is_write, run->mmio.phys_addr, val);
 	return 0;

@@ -256,7 +256,7 @@ static int restore_init(struct vcpu *v)
 
 int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e)
 {
-	struct kvm_mp_state mp = { .mp_state = entry ? KVM_MP_STATE_RUNNABLE
+	struct kvm_mp_state mp = { .mp_state = !v->id ? KVM_MP_STATE_RUNNABLE
 						     : KVM_MP_STATE_UNINITIALIZED };
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = { .rflags = 2 };
@@ -277,9 +277,7 @@ int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e)
 		regs.rip = 0xfff0;
 	}
 	rc = rc ? rc : kvm(v, KVM_SET_REGS, &regs);
-	if (!rc && (v->id || !entry))
-		rc = kvm(v, KVM_SET_MP_STATE, &mp);
-	else if (!rc && v->thread_started)
+	if (!rc && (v->id || v->thread_started))
 		rc = kvm(v, KVM_SET_MP_STATE, &mp);
 	if (rc)
 		return err_set(e, ERR_HOST, -rc, "KVM refused the power-on state of CPU %u: %s",

@@ -19,6 +19,7 @@
 #include "config.h"
 #include "cpuid.h"
 #include "err.h"
+#include "firmware.h"
 #include "devtree.h"
 #include "iothread.h"
 #include "log.h"
@@ -404,13 +405,15 @@ static int build_tables(struct vm *vm, struct err *e)
 static int load_and_reset(struct vm *vm, bool first, struct err *e)
 {
 	struct boot_entry entry = { 0 };
-	int rc;
+	int rc = 0;
 
-	pci_assign_resources(&vm->m);
-	rc = build_tables(vm, e);
-	rc = rc ? rc : load_kernel(vm, first, &entry, e);
+	if (!vm->m.bios) {
+		pci_assign_resources(&vm->m);
+		rc = build_tables(vm, e);
+		rc = rc ? rc : load_kernel(vm, first, &entry, e);
+	}
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
-		struct reset_call call = { .entry = &entry };
+		struct reset_call call = { .entry = vm->m.bios ? NULL : &entry };
 
 		vcpu_call(vm->vcpu[i], reset_vcpu, &call);
 		rc = call.rc;
@@ -574,6 +577,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	vm->m.rtc = cfg->rtc;
 	bus_init(&vm->m.pio, false);
 	bus_init(&vm->m.mmio, true);
+	memmap_init(&vm->m.map, &kvm_memmap_ops, vm);
 	rc = gmem_init(&vm->m.mem, cfg->ram_size, (enum gmem_kind)cfg->machine_opts.memory, e);
 	if (!rc)
 		gmem_large_pages(&vm->m.mem);
@@ -645,6 +649,8 @@ void vm_destroy(struct vm *vm)
 		assist_destroy(vm);
 	bus_fini(&vm->m.pio);
 	bus_fini(&vm->m.mmio);
+	firmware_unmap(&vm->m);
+	memmap_fini(&vm->m.map);
 	kvm_vm_destroy(vm);
 	gmem_fini(&vm->m.mem);
 	free(vm->cpuid);

@@ -7,7 +7,9 @@
 #include "dev.h"
 
 #include "bus.h"
+#include "err.h"
 #include "machine.h"
+#include "pam.h"
 #include "pci_int.h"
 
 enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc };
@@ -18,6 +20,7 @@ struct i440fx {
 	struct pci_fn fn;
 	struct pci_host host;
 	struct io_region address, data;
+	struct pam pam;
 };
 
 /* Only a dword is the address register; other accesses go on to the ISA bridge. */
@@ -86,11 +89,40 @@ static const struct io_ops data_ops = {
 	.max = 4,
 };
 
+/* The config lock is not held: two CPUs that write these at once see one after the other. */
+static void cfg_written(struct pci_fn *fn, unsigned off, unsigned size)
+{
+	struct i440fx *b = fn->ctx;
+	uint8_t regs[PAM_REGS];
+
+	if (!pci_overlaps(off, size, PAM_REG, PAM_REGS))
+		return;
+	pthread_mutex_lock(&b->dev.lock);
+	for (unsigned i = 0; i < PAM_REGS; i++)
+		regs[i] = pci_cfg_load(fn, PAM_REG + i);
+	pam_set(&b->pam, regs);
+	pthread_mutex_unlock(&b->dev.lock);
+}
+
+static const struct pci_fn_ops fn_ops = { .cfg_written = cfg_written };
+
+/*
+ * At power-on nothing below 1 MiB but above 768 KiB is RAM. Kernels that are
+ * started without firmware find all of it to be, as firmware would leave it.
+ */
+static void reset_pam(struct i440fx *b)
+{
+	for (unsigned i = 0; i < PAM_REGS; i++)
+		b->fn.cfg[PAM_REG + i] = b->pam.m ? 0 : i ? 0x33 : 0x30;
+	pam_set(&b->pam, &b->fn.cfg[PAM_REG]);
+}
+
 static void i440fx_reset(struct dev *d)
 {
 	struct i440fx *b = (struct i440fx *)d;
 
 	pci_fn_reset(&b->fn);
+	reset_pam(b);
 	b->host.address = 0;
 }
 
@@ -106,13 +138,17 @@ static int i440fx_init(struct dev *d, struct err *e)
 	int rc;
 
 	pci_host_init(&b->host, d->m);
-	rc = pci_fn_init(&b->fn, d, &ident, NULL, b, e);
+	rc = pci_fn_init(&b->fn, d, &ident, &fn_ops, b, e);
 	if (rc)
 		return rc;
 	/* It always answers for memory and masters the bus; its timing is "medium". */
 	pci_set16(&b->fn, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER);
 	b->fn.wmask[PCI_COMMAND] = 0;
 	pci_set16(&b->fn, PCI_STATUS, 0x0280);
+	for (unsigned i = 0; i < PAM_REGS; i++)
+		b->fn.wmask[PAM_REG + i] = i ? 0x33 : 0x30;
+	if (d->m->bios && pam_init(&b->pam, d->m))
+		return err_set(e, ERR_HOST, EIO, "KVM refused memory for the shadow of the BIOS");
 	b->address = (struct io_region){ .name = "pci-config-address",
 					 .ops = &address_ops,
 					 .dev = &b->host,
@@ -134,6 +170,7 @@ static void i440fx_fini(struct dev *d)
 		bus_unmap(&b->address);
 	if (bus_mapped(&b->data))
 		bus_unmap(&b->data);
+	pam_fini(&b->pam);
 	pci_fn_unplug(&b->fn);
 	pci_host_fini(&b->host);
 }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a PC tells its firmware. Main thread. */
+#ifndef POSADA_HW_PC_FIRMWARE_H
+#define POSADA_HW_PC_FIRMWARE_H
+
+struct config;
+struct err;
+struct machine;
+
+/* Makes fw_cfg, and the items that do not depend on devices. */
+int pc_firmware_init(struct machine *m, const struct config *cfg, struct err *e);
+
+#endif
