@@ -110,7 +110,10 @@ START_TEST(masks)
 
 	board();
 	fake_add(&pci_testdev_class, "");
+	m[0x59] = 0x30; /* PAM */
+	memset(m + 0x5a, 0x33, 6);
 	check_masks(HOST_BRIDGE, m);
+	memset(m + 0x59, 0, 7);
 	memset(m + 0x60, 0x8f, 4);
 	check_masks(ISA_BRIDGE, m);
 	memset(m + 0x60, 0, 4);
