@@ -10,6 +10,8 @@
 
 #include <linux/kvm.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct err;
 struct vcpu;
@@ -33,6 +35,9 @@ void assist_mask_cpuid(struct vm *vm, struct kvm_cpuid2 *cpuid);
 
 /* Linux parameters for what KVM forces on: "clearcpuid=...". Static. */
 const char *assist_linux_params(struct vm *vm);
+
+/* Replaces slow loops in a firmware image that is mapped for the guest; how many. */
+unsigned assist_firmware(uint8_t *image, size_t len);
 
 /* [vcpu] After vCPU creation, at each reset, and when state has been loaded. */
 int assist_vcpu_reset(struct vcpu *v, struct err *e);
