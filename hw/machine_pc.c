@@ -25,5 +25,5 @@ int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 	rc = rc || !firmware ? rc : pc_firmware_init(m, cfg, e);
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
 	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", e);
-	return rc;
+	return rc || !firmware ? rc : pc_firmware_finish(m, cfg, e);
 }

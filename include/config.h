@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "assist.h"
+#include "bootorder.h"
 #include "gmem.h"
 #include "machine.h"
 
@@ -44,6 +45,7 @@ struct config {
 	const char *bios; /* NULL: the default, or none for -kernel */
 	struct strlist firmware_dirs; /* -L */
 	struct strlist fw_cfg;
+	struct boot_opts boot;
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;
 	const char *hd[4]; /* -hda .. -hdd */

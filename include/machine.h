@@ -16,6 +16,7 @@
 #include "memmap.h"
 
 struct balloon_ops;
+struct boot_item;
 struct blk_set;
 struct chardev_set;
 struct dev;
@@ -56,6 +57,8 @@ struct machine {
 	struct mem_region ram[2]; /* below and above the PCI hole */
 	struct firmware *bios; /* NULL: kernels are started without one */
 	struct dev *fw_cfg; /* or NULL; see fw_cfg.h */
+	struct dev *rtc_dev; /* or NULL */
+	struct boot_item *boot_items; /* see bootorder.h */
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;
 	unsigned phys_bits; /* width of a guest-physical address */

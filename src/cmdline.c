@@ -349,6 +349,11 @@ static int set_chardev(struct config *cfg, const char *arg, struct err *e)
 	return CMDLINE_DONE;
 }
 
+static int set_boot(struct config *cfg, const char *arg, struct err *e)
+{
+	return bootorder_parse(&cfg->boot, arg, e);
+}
+
 static int set_enable_kvm(struct config *cfg, const char *arg, struct err *e)
 {
 	return 0; /* KVM is all there is */
@@ -467,6 +472,7 @@ static const struct option options[] = {
 	{ "append", "TEXT", "the kernel's command line", set_append },
 	{ "bios", "FILE", "firmware (default SeaBIOS, unless -kernel is given)", set_bios },
 	{ "L", "DIRECTORY", "look for firmware here first", add_firmware_dir },
+	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
 	{ "display", "none", "no display", set_display },
@@ -613,6 +619,8 @@ void cmdline_free(struct config *cfg)
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);
 	free(cfg->name);
+	free(cfg->boot.order);
+	free(cfg->boot.once);
 	props_free(machine_props, &cfg->machine_opts);
 	memset(cfg, 0, sizeof(*cfg));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bootorder.h"
 #include "dev.h"
 #include "err.h"
 #include "opts.h"
@@ -13,6 +14,7 @@
 
 static void destroy(struct dev *d)
 {
+	bootorder_remove(d->m, d);
 	if (d->cls->fini)
 		d->cls->fini(d);
 	props_free(d->cls->props, d);

@@ -407,7 +407,10 @@ static int load_and_reset(struct vm *vm, bool first, struct err *e)
 	struct boot_entry entry = { 0 };
 	int rc = 0;
 
-	if (!vm->m.bios) {
+	if (vm->m.bios) {
+		if (!first)
+			bootorder_reset(&vm->m, &vm->cfg->boot);
+	} else {
 		pci_assign_resources(&vm->m);
 		rc = build_tables(vm, e);
 		rc = rc ? rc : load_kernel(vm, first, &entry, e);

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "bootorder.h"
 #include "config.h"
 #include "dev.h"
 #include "fw_cfg.h"
@@ -19,7 +20,7 @@ struct e820_wire {
 	struct le64 addr, size;
 	struct le32 type;
 } __attribute__((packed));
-enum { E820_WIRE_RAM = 1 };
+enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8 };
 
 static int tell_memory(struct machine *m, struct err *e)
 {
@@ -48,4 +49,20 @@ int pc_firmware_init(struct machine *m, const struct config *cfg, struct err *e)
 	for (size_t i = 0; !rc && i < cfg->fw_cfg.n; i++)
 		rc = fw_cfg_add_arg(m, cfg->fw_cfg.s[i], e);
 	return rc;
+}
+
+/* SeaBIOS shows itself on the first serial port when there is no screen. */
+static int tell_console(struct machine *m, struct err *e)
+{
+	struct le16 com1 = cpu_to_le16(COM1_PORT);
+
+	return m->serial_mask & 1 ? fw_cfg_set_file(m, "etc/sercon-port", &com1, sizeof(com1), e)
+				  : 0;
+}
+
+int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *e)
+{
+	int rc = bootorder_tell(m, &cfg->boot, e);
+
+	return rc ? rc : tell_console(m, e);
 }

@@ -22,6 +22,7 @@
 #include "isa.h"
 #include "loop.h"
 #include "machine.h"
+#include "rtc.h"
 
 #define NS_PER_S 1000000000ll
 
@@ -419,11 +420,21 @@ static void put_le(struct rtc *r, unsigned reg, uint64_t val, unsigned bytes)
 		r->cmos[reg + i] = (uint8_t)(val >> 8 * i);
 }
 
+/* The checksum of what set-up programs leave. */
+static void sum_up(struct rtc *r)
+{
+	uint16_t sum = 0;
+
+	for (unsigned i = 0x10; i <= 0x2d; i++)
+		sum += r->cmos[i];
+	r->cmos[0x2e] = (uint8_t)(sum >> 8);
+	r->cmos[0x2f] = (uint8_t)sum;
+}
+
 /* What a PC's firmware leaves in CMOS about the memory. */
 static void fill_memory_size(struct rtc *r)
 {
 	uint64_t low = gmem_low_size(&r->dev.m->mem), kib = low >> 10;
-	uint16_t sum = 0;
 
 	r->cmos[0x14] = 0x02; /* equipment: a numeric coprocessor */
 	put_le(r, 0x15, kib < 640 ? kib : 640, 2);
@@ -431,10 +442,19 @@ static void fill_memory_size(struct rtc *r)
 	put_le(r, 0x30, kib > 1024 ? kib - 1024 : 0, 2);
 	put_le(r, 0x34, low > 16u << 20 ? (low - (16u << 20)) >> 16 : 0, 2); /* 64 KiB units */
 	put_le(r, 0x5b, gmem_high_size(&r->dev.m->mem) >> 16, 3);
-	for (unsigned i = 0x10; i <= 0x2d; i++)
-		sum += r->cmos[i];
-	r->cmos[0x2e] = (uint8_t)(sum >> 8);
-	r->cmos[0x2f] = (uint8_t)sum;
+	sum_up(r);
+}
+
+void rtc_set_cmos(struct machine *m, unsigned reg, uint8_t val)
+{
+	struct rtc *r = (struct rtc *)m->rtc_dev;
+
+	if (!r)
+		return;
+	pthread_mutex_lock(&r->dev.lock);
+	r->cmos[reg & (CMOS_SIZE - 1)] = val;
+	sum_up(r);
+	pthread_mutex_unlock(&r->dev.lock);
 }
 
 /* The RESET line; time, alarm and memory run on a battery. */
@@ -454,6 +474,7 @@ static int rtc_init(struct dev *d, struct err *e)
 	struct rtc *r = (struct rtc *)d;
 
 	loop_timer_init(&r->timer, d->m->loop, timer_cb, r);
+	d->m->rtc_dev = d;
 	r->cmos[REG_A] = A_POWER_ON;
 	r->cmos[REG_B] = B_24H;
 	r->offset_ns =
@@ -475,6 +496,8 @@ static void rtc_fini(struct dev *d)
 {
 	struct rtc *r = (struct rtc *)d;
 
+	if (d->m->rtc_dev == d)
+		d->m->rtc_dev = NULL;
 	isa_unmap(&r->ports);
 	loop_timer_cancel(&r->timer);
 }

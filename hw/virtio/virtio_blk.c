@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "bootorder.h"
 #include "dev.h"
 #include "err.h"
 #include "iothread.h"
@@ -301,6 +302,7 @@ static int vblk_init(struct virtio_dev *v, struct err *e)
 
 	rc = rc ? rc : settle_sizes(s, e);
 	rc = rc ? rc : add_queues(s, e);
+	rc = rc ? rc : bootorder_add(v->dev.m, &v->dev, s->bootindex, &v->pci.fn, "disk@0,0", e);
 	if (rc)
 		return rc;
 	lim = blk_limits(s->blk);
@@ -335,8 +337,7 @@ static const struct prop vblk_props[] = {
 		   VIRTIO_MAX_QUEUES, "request queues; one a CPU, up to 16, if not given"),
 	PROP_RANGE(struct virtio_blk, queue_size, PROP_U16, "queue-size", "256", 2, 1024,
 		   "entries in each queue, a power of two"),
-	PROP_RANGE(struct virtio_blk, bootindex, PROP_U32, "bootindex", "0x7fffffff", 0, 0x7fffffff,
-		   "place in the order of booting, 0 first"),
+	PROP_BOOTINDEX(struct virtio_blk, bootindex),
 	PROP_RANGE(struct virtio_blk, logical_block_size, PROP_SIZE, "logical_block_size", "512",
 		   512, MAX_BLOCK, "of a block, a power of two"),
 	PROP_RANGE(struct virtio_blk, physical_block_size, PROP_SIZE, "physical_block_size", NULL,
