@@ -4,8 +4,8 @@
  * leaves out the Scope of each device that the machine does not have: so every
  * device has a top-level Scope of its own, and there is nothing but Scopes.
  *
- * Kept small, without methods: a guest's AML interpreter is slow. Processors
- * are listed by the MADT alone, which is where systems look for them.
+ * Kept small, and without methods for kernels started without firmware: a guest's AML
+ * interpreter is slow. Processors are listed by the MADT alone, which is where systems look for them.
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 {
@@ -136,6 +136,172 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 				QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable,
 					ReadWrite, 0, 0x8000000000, 0x8fffffffff, 0, 0x1000000000)
 			})
+		}
+	}
+
+	/*
+	 * For machines with firmware: the ISA bridge's PIRQ registers (Intel 82371SB data sheet),
+	 * and a link device for each, by which a system sees and chooses its interrupt.
+	 */
+	Scope (\_SB.PCI0)
+	{
+		Device (ISA)
+		{
+			Name (_ADR, 0x00010000)
+			OperationRegion (ROUT, PCI_Config, 0x60, 4)
+			Field (ROUT, ByteAcc, NoLock, Preserve)
+			{
+				RTEA, 8,
+				RTEB, 8,
+				RTEC, 8,
+				RTED, 8
+			}
+
+			/* Bit 7 of a register: the input is off. */
+			Method (STAT, 1, NotSerialized)
+			{
+				If (Arg0 & 0x80)
+				{
+					Return (0x09)
+				}
+				Return (0x0b)
+			}
+
+			Method (CURR, 1, Serialized)
+			{
+				Name (TMPL, ResourceTemplate ()
+				{
+					Interrupt (ResourceConsumer, Level, ActiveHigh, Shared, , , NUMB) { 0 }
+				})
+				CreateDWordField (TMPL, NUMB._INT, INUM)
+				If (!(Arg0 & 0x80))
+				{
+					INUM = Arg0 & 0x0f
+				}
+				Return (TMPL)
+			}
+
+			Method (PICK, 1, NotSerialized)
+			{
+				CreateDWordField (Arg0, 0x05, INUM)
+				Return (INUM)
+			}
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (LNKA)
+		{
+			Name (_HID, EisaId ("PNP0C0F"))
+			Name (_UID, 0)
+			Name (_PRS, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { 5, 10, 11 }
+			})
+			Method (_STA, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.RTEA))
+			}
+			Method (_CRS, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.CURR (\_SB.PCI0.ISA.RTEA))
+			}
+			Method (_DIS, 0, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEA |= 0x80
+			}
+			Method (_SRS, 1, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEA = \_SB.PCI0.ISA.PICK (Arg0)
+			}
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (LNKB)
+		{
+			Name (_HID, EisaId ("PNP0C0F"))
+			Name (_UID, 1)
+			Name (_PRS, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { 5, 10, 11 }
+			})
+			Method (_STA, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.RTEB))
+			}
+			Method (_CRS, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.CURR (\_SB.PCI0.ISA.RTEB))
+			}
+			Method (_DIS, 0, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEB |= 0x80
+			}
+			Method (_SRS, 1, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEB = \_SB.PCI0.ISA.PICK (Arg0)
+			}
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (LNKC)
+		{
+			Name (_HID, EisaId ("PNP0C0F"))
+			Name (_UID, 2)
+			Name (_PRS, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { 5, 10, 11 }
+			})
+			Method (_STA, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.RTEC))
+			}
+			Method (_CRS, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.CURR (\_SB.PCI0.ISA.RTEC))
+			}
+			Method (_DIS, 0, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEC |= 0x80
+			}
+			Method (_SRS, 1, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTEC = \_SB.PCI0.ISA.PICK (Arg0)
+			}
+		}
+	}
+
+	Scope (\_SB)
+	{
+		Device (LNKD)
+		{
+			Name (_HID, EisaId ("PNP0C0F"))
+			Name (_UID, 3)
+			Name (_PRS, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { 5, 10, 11 }
+			})
+			Method (_STA, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.RTED))
+			}
+			Method (_CRS, 0, NotSerialized)
+			{
+				Return (\_SB.PCI0.ISA.CURR (\_SB.PCI0.ISA.RTED))
+			}
+			Method (_DIS, 0, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTED |= 0x80
+			}
+			Method (_SRS, 1, NotSerialized)
+			{
+				\_SB.PCI0.ISA.RTED = \_SB.PCI0.ISA.PICK (Arg0)
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@
 	X(i8042) \
 	X(port92) \
 	X(acpi_pm) \
+	X(piix4_pm) \
 	X(virtio_rng_pci) \
 	X(virtio_rng_mmio) \
 	X(virtio_blk_pci) \

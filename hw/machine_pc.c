@@ -13,7 +13,7 @@
 #include "firmware/pc_firmware.h"
 
 static const char *const on_board[] = {
-	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "isa-post",
+	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "piix4-pm", "isa-post",
 };
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)

@@ -11,6 +11,7 @@
 
 struct err;
 struct gmem;
+struct machine;
 
 #define ACPI_PM_BASE 0x600 /* PM1a event block: status, enable (4 bytes) */
 #define ACPI_PM1_CNT 0x604 /* PM1a control (2 bytes) */
@@ -28,7 +29,8 @@ struct gmem;
 struct acpi_pci_irq {
 	uint8_t slot;
 	uint8_t pin; /* 0: INTA# */
-	uint8_t gsi;
+	uint8_t gsi; /* without firmware: where posada routes it */
+	uint8_t link; /* 0: PIRQA ... */
 };
 
 #define ACPI_PCI_IRQS 128 /* 32 slots of 4 pins */
@@ -40,6 +42,7 @@ struct acpi_config {
 	bool vga; /* a VGA, whose registers and memory a system may probe */
 	bool pvpanic; /* at its usual port, 0x505 */
 	bool pci;
+	bool links; /* firmware routes PIRQs, and a system may move them: link devices */
 	uint64_t pci_mem64_base, pci_mem64_size; /* the window above 4 GiB; 0, 0: none */
 	unsigned n_pci_irqs;
 	struct acpi_pci_irq pci_irq[ACPI_PCI_IRQS]; /* pins in use */
@@ -51,5 +54,16 @@ struct acpi_config {
  * Main thread, no vCPU running; again at each reset.
  */
 int acpi_build(struct gmem *mem, const struct acpi_config *c, uint64_t *rsdp, struct err *e);
+/*
+ * The same for firmware, which places the tables itself: files of fw_cfg, etc/acpi/tables,
+ * etc/acpi/rsdp and etc/table-loader. Main thread.
+ */
+int acpi_tell_firmware(struct machine *m, const struct acpi_config *c, struct err *e);
+
+/*
+ * The fixed hardware's ports begin at base, 0: they are off. Any thread, the PM
+ * device's lock not held.
+ */
+void acpi_pm_place(struct machine *m, uint16_t base);
 
 #endif

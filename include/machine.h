@@ -58,6 +58,7 @@ struct machine {
 	struct firmware *bios; /* NULL: kernels are started without one */
 	struct dev *fw_cfg; /* or NULL; see fw_cfg.h */
 	struct dev *rtc_dev; /* or NULL */
+	struct dev *acpi_pm; /* or NULL; see acpi_pm_place */
 	struct boot_item *boot_items; /* see bootorder.h */
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */
 	unsigned n_cpus;

@@ -392,29 +392,30 @@ static int build_tables(struct vm *vm, struct err *e)
 		.rtc = true,
 		.pvpanic = vm->m.pvpanic,
 		.pci = vm->m.pci != NULL,
+		.links = vm->m.bios != NULL,
 	};
 
 	if (vm->cfg->machine == MACHINE_MICRO)
 		return mptable_build(&vm->m.mem, vm->n_cpus, e);
 	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
 	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
-	return acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	return vm->m.bios ? acpi_tell_firmware(&vm->m, &acpi, e)
+			  : acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
 }
 
 /* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */
 static int load_and_reset(struct vm *vm, bool first, struct err *e)
 {
 	struct boot_entry entry = { 0 };
-	int rc = 0;
+	int rc;
 
-	if (vm->m.bios) {
-		if (!first)
-			bootorder_reset(&vm->m, &vm->cfg->boot);
-	} else {
+	if (!vm->m.bios)
 		pci_assign_resources(&vm->m);
-		rc = build_tables(vm, e);
+	else if (!first)
+		bootorder_reset(&vm->m, &vm->cfg->boot);
+	rc = build_tables(vm, e);
+	if (!vm->m.bios)
 		rc = rc ? rc : load_kernel(vm, first, &entry, e);
-	}
 	for (unsigned i = 0; !rc && i < vm->n_cpus; i++) {
 		struct reset_call call = { .entry = vm->m.bios ? NULL : &entry };
 

@@ -2,7 +2,8 @@
 /*
  * ACPI fixed hardware (ACPI 6.3, section 4.8): PM1a event and control blocks,
  * power management timer, and an empty GPE0 block. Ports are those of
- * include/acpi.h, which the FADT names too.
+ * include/acpi.h, which the FADT names too, unless firmware moves them
+ * (hw/acpi/piix4_pm.c).
  *
  * The machine has no legacy mode: SCI_EN is always set. The SCI is
  * level-triggered, and the only events that raise it are the power button and the
@@ -36,6 +37,7 @@ enum { CNT_KEPT = 0x1c02 }; /* SLP_TYP and BM_RLD read back as written */
 struct acpi_pm {
 	struct dev dev;
 	struct io_region event, control, timer, gpe;
+	uint16_t base; /* 0: unmapped */
 	bool line;
 	uint16_t status, enable, cnt;
 	uint16_t gpe_enable;
@@ -200,15 +202,37 @@ static void pm_reset(struct dev *d)
 	update_sci(p);
 }
 
-static void map(struct acpi_pm *p, struct io_region *r, const char *name, const struct io_ops *ops,
-		uint16_t base, unsigned size)
+static void prepare(struct acpi_pm *p, struct io_region *r, const char *name,
+		    const struct io_ops *ops, unsigned size)
 {
-	r->name = name;
-	r->ops = ops;
-	r->dev = p;
-	r->lock = &p->dev.lock;
-	r->size = size;
-	bus_map(&p->dev.m->pio, r, base);
+	*r = (struct io_region){
+		.name = name, .ops = ops, .dev = p, .lock = &p->dev.lock, .size = size
+	};
+}
+
+static void unmap_all(struct acpi_pm *p)
+{
+	struct io_region *const regions[] = { &p->event, &p->control, &p->timer, &p->gpe };
+
+	for (unsigned i = 0; i < sizeof(regions) / sizeof(regions[0]); i++)
+		if (bus_mapped(regions[i]))
+			bus_unmap(regions[i]);
+}
+
+void acpi_pm_place(struct machine *m, uint16_t base)
+{
+	struct acpi_pm *p = (struct acpi_pm *)m->acpi_pm;
+
+	if (!p || p->base == base)
+		return;
+	unmap_all(p);
+	p->base = base;
+	if (!base)
+		return;
+	bus_map(&m->pio, &p->event, base);
+	bus_map(&m->pio, &p->control, base + (ACPI_PM1_CNT - ACPI_PM_BASE));
+	bus_map(&m->pio, &p->timer, base + (ACPI_PM_TMR - ACPI_PM_BASE));
+	bus_map(&m->pio, &p->gpe, base + (ACPI_GPE0 - ACPI_PM_BASE));
 }
 
 static int pm_init(struct dev *d, struct err *e)
@@ -217,10 +241,12 @@ static int pm_init(struct dev *d, struct err *e)
 
 	p->log = (struct log_limit)LOG_LIMIT_INIT;
 	loop_timer_init(&p->overflow, d->m->loop, overflow_cb, p);
-	map(p, &p->event, "acpi-pm1-event", &event_ops, ACPI_PM_BASE, 4);
-	map(p, &p->control, "acpi-pm1-control", &control_ops, ACPI_PM1_CNT, 2);
-	map(p, &p->timer, "acpi-pm-timer", &timer_ops, ACPI_PM_TMR, 4);
-	map(p, &p->gpe, "acpi-gpe0", &gpe_ops, ACPI_GPE0, 4);
+	prepare(p, &p->event, "acpi-pm1-event", &event_ops, 4);
+	prepare(p, &p->control, "acpi-pm1-control", &control_ops, 2);
+	prepare(p, &p->timer, "acpi-pm-timer", &timer_ops, 4);
+	prepare(p, &p->gpe, "acpi-gpe0", &gpe_ops, 4);
+	d->m->acpi_pm = d;
+	acpi_pm_place(d->m, ACPI_PM_BASE);
 	d->m->power_button = power_button;
 	d->m->power_button_ctx = p;
 	return 0;
@@ -229,15 +255,14 @@ static int pm_init(struct dev *d, struct err *e)
 static void pm_fini(struct dev *d)
 {
 	struct acpi_pm *p = (struct acpi_pm *)d;
-	struct io_region *const regions[] = { &p->event, &p->control, &p->timer, &p->gpe };
 
+	if (d->m->acpi_pm == d)
+		d->m->acpi_pm = NULL;
 	if (d->m->power_button_ctx == p) {
 		d->m->power_button = NULL;
 		d->m->power_button_ctx = NULL;
 	}
-	for (unsigned i = 0; i < sizeof(regions) / sizeof(regions[0]); i++)
-		if (bus_mapped(regions[i]))
-			bus_unmap(regions[i]);
+	unmap_all(p);
 	loop_timer_cancel(&p->overflow);
 }
 

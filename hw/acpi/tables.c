@@ -8,11 +8,14 @@
 #include "acpi.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "boot.h"
 #include "err.h"
+#include "fw_cfg.h"
 #include "gmem.h"
+#include "loader.h"
 
 /* dsdt_aml_code[], which the Makefile makes from firmware/dsdt.asl */
 #include "dsdt.h"
@@ -23,6 +26,7 @@ enum {
 	HEADER_LEN = 36,
 	RSDP_LEN = 36,
 	RSDP_V1_LEN = 20,
+	RSDP_XSDT = 24,
 	FACS_LEN = 64,
 	FADT_LEN = 276, /* revision 6 */
 };
@@ -42,8 +46,10 @@ enum {
 /* The area the tables go to. */
 struct area {
 	uint8_t *host;
-	uint64_t gpa;
+	uint64_t gpa; /* 0 for firmware, which will move them */
 	size_t size, used;
+	bool full; /* something found no room */
+	struct acpi_loader *loader; /* what firmware must do after that; or NULL */
 };
 
 static void put(uint8_t *table, size_t off, unsigned size, uint64_t val)
@@ -57,8 +63,10 @@ static uint8_t *area_alloc(struct area *a, size_t len, size_t align, uint64_t *g
 {
 	size_t at = (a->used + align - 1) & ~(align - 1);
 
-	if (at > a->size || len > a->size - at)
+	if (at > a->size || len > a->size - at) {
+		a->full = true;
 		return NULL;
+	}
 	a->used = at + len;
 	*gpa = a->gpa + at;
 	memset(a->host + at, 0, len);
@@ -83,8 +91,17 @@ static uint8_t *table_alloc(struct area *a, const char *signature, uint8_t revis
 	return t;
 }
 
+/* A table's address within another. */
+static void put_ptr(const struct area *a, uint8_t *table, size_t off, unsigned size, uint64_t gpa)
+{
+	put(table, off, size, gpa);
+	if (a->loader)
+		acpi_loader_pointer(a->loader, ACPI_TABLES_FILE, (size_t)(table - a->host) + off,
+				    size);
+}
+
 /* Makes the first len bytes add up to 0. */
-static void set_checksum(uint8_t *table, size_t len, size_t off)
+static void set_sum(uint8_t *table, size_t len, size_t off)
 {
 	uint8_t sum = 0;
 
@@ -92,6 +109,15 @@ static void set_checksum(uint8_t *table, size_t len, size_t off)
 	for (size_t i = 0; i < len; i++)
 		sum += table[i];
 	table[off] = (uint8_t)-sum;
+}
+
+static void set_checksum(const struct area *a, uint8_t *table, size_t len)
+{
+	set_sum(table, len, H_CHECKSUM);
+	if (a->loader)
+		acpi_loader_checksum(a->loader, ACPI_TABLES_FILE,
+				     (size_t)(table - a->host) + H_CHECKSUM,
+				     (size_t)(table - a->host), len);
 }
 
 /* --- DSDT ---------------------------------------------------------------------- */
@@ -126,6 +152,9 @@ static bool scope_wanted(const uint8_t *scope, const struct acpi_config *c)
 
 	aml_pkg_length(p, &bytes);
 	p += bytes;
+	/* Link devices, and the routing registers in the ISA bridge. */
+	if (!memcmp(p, "._SB_PCI0", 9))
+		return c->pci && c->links;
 	if (memcmp(p, "_SB_", 4) || p[4] != AML_EXT || p[5] != AML_EXT_DEVICE)
 		return true;
 	p += 6;
@@ -141,6 +170,8 @@ static bool scope_wanted(const uint8_t *scope, const struct acpi_config *c)
 		return c->pvpanic;
 	if (!memcmp(p, "PCI0", 4))
 		return c->pci;
+	if (!memcmp(p, "LNK", 3))
+		return c->pci && c->links;
 	return true;
 }
 
@@ -189,14 +220,14 @@ static uint8_t *aml_put_length(uint8_t *p, size_t len)
 	return p;
 }
 
-enum { PRT_ENTRY_MAX = 14, PRT_HEAD = 1 + 2 + 9 + 1 + 4 + 1 + 2 + 1 };
+enum { PRT_ENTRY_MAX = 16, PRT_HEAD = 1 + 2 + 9 + 1 + 4 + 1 + 2 + 1 };
 
 /*
  * Scope (\_SB.PCI0) { Name (_PRT, Package () { Package () { slot, pin, 0, gsi } ... }) }
  * (section 6.2.13). A source of 0 is a GSI, which a guest takes for
  * level-triggered and active low; KVM's IOAPIC goes by the level that a device
- * sets and not by the polarity. An entry costs Linux on a software KVM 8 ms, so
- * there are no entries for empty slots. *len: what it takes at p.
+ * sets and not by the polarity. With firmware the source is a link device. An entry costs Linux on
+ * a software KVM 8 ms, so there are no entries for empty slots. *len: what it takes at p.
  */
 static void put_prt(uint8_t *p, size_t *len, const struct acpi_config *c)
 {
@@ -213,8 +244,14 @@ static void put_prt(uint8_t *p, size_t *len, const struct acpi_config *c)
 		*q++ = AML_DWORD;
 		put(q, 0, 4, (uint32_t)irq->slot << 16 | 0xffff);
 		q = aml_byte(q + 4, irq->pin);
-		q = aml_byte(q, 0);
-		q = aml_byte(q, irq->gsi);
+		if (c->links) {
+			memcpy(q, "LNK", 3);
+			q[3] = (uint8_t)('A' + irq->link);
+			q = aml_byte(q + 4, 0);
+		} else {
+			q = aml_byte(q, 0);
+			q = aml_byte(q, irq->gsi);
+		}
 		entry[1] = (uint8_t)(q - entry - 1);
 	}
 	n = (size_t)(q - list);
@@ -257,7 +294,7 @@ static uint64_t build_dsdt(struct area *a, const struct acpi_config *c)
 		put_prt(t + len, &prt, c);
 	len += prt;
 	put(t, H_LENGTH, 4, len);
-	set_checksum(t, len, H_CHECKSUM);
+	set_checksum(a, t, len);
 	return gpa;
 }
 
@@ -306,8 +343,8 @@ static uint64_t build_fadt(struct area *a, const struct acpi_config *c, uint64_t
 
 	if (!t)
 		return 0;
-	put(t, 36, 4, facs); /* 32 bits here, so X_FIRMWARE_CTRL at 132 must be 0 */
-	put(t, 40, 4, dsdt);
+	put_ptr(a, t, 36, 4, facs); /* 32 bits here, so X_FIRMWARE_CTRL at 132 must be 0 */
+	put_ptr(a, t, 40, 4, dsdt);
 	put(t, 46, 2, ACPI_SCI_IRQ);
 	/* SMI_CMD at 48 is 0: there is no legacy mode to leave. */
 	put(t, 56, 4, ACPI_PM_BASE); /* PM1a_EVT_BLK */
@@ -330,12 +367,12 @@ static uint64_t build_fadt(struct area *a, const struct acpi_config *c, uint64_t
 	put_gas(t, 116, ACPI_RESET_PORT, 1, ACCESS_BYTE);
 	put(t, 128, 1, ACPI_RESET_VALUE);
 	put(t, 131, 1, 3); /* minor version: ACPI 6.3 */
-	put(t, 140, 8, dsdt);
+	put_ptr(a, t, 140, 8, dsdt);
 	put_gas(t, 148, ACPI_PM_BASE, 4, ACCESS_WORD);
 	put_gas(t, 172, ACPI_PM1_CNT, 2, ACCESS_WORD);
 	put_gas(t, 208, ACPI_PM_TMR, 4, ACCESS_DWORD);
 	put_gas(t, 220, ACPI_GPE0, 4, ACCESS_BYTE);
-	set_checksum(t, FADT_LEN, H_CHECKSUM);
+	set_checksum(a, t, FADT_LEN);
 	return gpa;
 }
 
@@ -411,7 +448,7 @@ static uint64_t build_madt(struct area *a, const struct acpi_config *c)
 		put(p, 4, 4, 0xffffffff);
 		put(p, 8, 1, 1);
 	}
-	set_checksum(t, len, H_CHECKSUM);
+	set_checksum(a, t, len);
 	return gpa;
 }
 
@@ -426,8 +463,8 @@ static uint64_t build_xsdt(struct area *a, const uint64_t *tables, size_t n)
 	if (!t)
 		return 0;
 	for (size_t i = 0; i < n; i++)
-		put(t, HEADER_LEN + 8 * i, 8, tables[i]);
-	set_checksum(t, len, H_CHECKSUM);
+		put_ptr(a, t, HEADER_LEN + 8 * i, 8, tables[i]);
+	set_checksum(a, t, len);
 	return gpa;
 }
 
@@ -437,15 +474,26 @@ static void fill_rsdp(uint8_t *t, uint64_t xsdt)
 	memcpy(t + 9, "POSADA", 6);
 	put(t, 15, 1, 2); /* revision */
 	put(t, 20, 4, RSDP_LEN);
-	put(t, 24, 8, xsdt);
-	set_checksum(t, RSDP_V1_LEN, 8);
-	set_checksum(t, RSDP_LEN, 32);
+	put(t, RSDP_XSDT, 8, xsdt);
+	set_sum(t, RSDP_V1_LEN, 8);
+	set_sum(t, RSDP_LEN, 32);
+}
+
+/* FACS, DSDT, FADT, MADT and XSDT. 0, or -ENOSPC. */
+static int build_all(struct area *a, const struct acpi_config *c, uint64_t *xsdt)
+{
+	uint64_t facs = build_facs(a), dsdt = build_dsdt(a, c), tables[2];
+
+	tables[0] = build_fadt(a, c, facs, dsdt);
+	tables[1] = build_madt(a, c);
+	*xsdt = build_xsdt(a, tables, 2);
+	return a->full ? -ENOSPC : 0;
 }
 
 int acpi_build(struct gmem *mem, const struct acpi_config *c, uint64_t *rsdp, struct err *e)
 {
 	struct area a = { .gpa = BOOT_ACPI_ADDR, .size = TABLES_END - BOOT_ACPI_ADDR };
-	uint64_t facs, dsdt, tables[2], xsdt;
+	uint64_t xsdt;
 	uint8_t *t;
 
 	a.host = gmem_ptr(mem, a.gpa, a.size);
@@ -455,15 +503,38 @@ int acpi_build(struct gmem *mem, const struct acpi_config *c, uint64_t *rsdp, st
 		return -ENOMEM;
 	}
 	t = area_alloc(&a, RSDP_LEN, 16, rsdp);
-	facs = build_facs(&a);
-	dsdt = build_dsdt(&a, c);
-	tables[0] = build_fadt(&a, c, facs, dsdt);
-	tables[1] = build_madt(&a, c);
-	xsdt = build_xsdt(&a, tables, 2);
-	if (!t || !facs || !dsdt || !tables[0] || !tables[1] || !xsdt)
+	if (build_all(&a, c, &xsdt))
 		return err_set(e, ERR_USAGE, E2BIG,
 			       "-smp %u: ACPI tables for so many CPUs do not fit below 1 MiB",
 			       c->n_cpus);
 	fill_rsdp(t, xsdt);
 	return 0;
+}
+
+int acpi_tell_firmware(struct machine *m, const struct acpi_config *c, struct err *e)
+{
+	struct acpi_loader loader;
+	struct area a = { .size = TABLES_END - BOOT_ACPI_ADDR, .loader = &loader };
+	uint8_t rsdp[RSDP_LEN] = { 0 };
+	uint64_t xsdt;
+	int rc;
+
+	a.host = calloc(1, a.size);
+	if (!a.host)
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	acpi_loader_init(&loader);
+	if (build_all(&a, c, &xsdt)) {
+		free(a.host);
+		return err_set(e, ERR_USAGE, E2BIG, "-smp %u: too many CPUs for the ACPI tables",
+			       c->n_cpus);
+	}
+	fill_rsdp(rsdp, xsdt);
+	acpi_loader_pointer(&loader, ACPI_RSDP_FILE, RSDP_XSDT, 8);
+	acpi_loader_checksum(&loader, ACPI_RSDP_FILE, 8, 0, RSDP_V1_LEN);
+	acpi_loader_checksum(&loader, ACPI_RSDP_FILE, 32, 0, RSDP_LEN);
+	rc = fw_cfg_set_file(m, ACPI_TABLES_FILE, a.host, a.used, e);
+	rc = rc ? rc : fw_cfg_set_file(m, ACPI_RSDP_FILE, rsdp, sizeof(rsdp), e);
+	rc = rc ? rc : acpi_loader_tell(&loader, m, e);
+	free(a.host);
+	return rc;
 }

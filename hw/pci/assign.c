@@ -139,6 +139,7 @@ unsigned pci_irq_routes(struct machine *m, struct acpi_pci_irq *out, unsigned ma
 			out[n++] = (struct acpi_pci_irq){
 				.slot = (uint8_t)slot,
 				.pin = (uint8_t)pin,
+				.link = (uint8_t)pci_pirq(PCI_DEVFN(slot, 0), pin + 1),
 				.gsi = pirq_irq[pci_pirq(PCI_DEVFN(slot, 0), pin + 1)],
 			};
 	}
