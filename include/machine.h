@@ -23,10 +23,12 @@ struct dev;
 struct dev_class;
 struct err;
 struct firmware;
+struct input_set;
 struct loop;
 struct opts;
 struct machine;
 struct pci_host;
+struct screen;
 
 enum machine_request {
 	MACHINE_RESET, /* the guest asked for a reset */
@@ -73,6 +75,8 @@ struct machine {
 	struct pci_host *pci; /* set by the host bridge; NULL: a machine without PCI */
 	struct rtc_base rtc;
 	struct dev *devices; /* in order of creation */
+	struct input_set *input; /* see input.h */
+	struct screen *screens; /* graphics cards' screens; see display.h */
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
 	void (*power_button)(void *ctx);
 	void *power_button_ctx;
