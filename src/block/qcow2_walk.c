@@ -288,10 +288,12 @@ __attribute__((format(printf, 3, 4))) static void tell(struct qcow2_walk *w, boo
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (unreadable)
+	if (unreadable) {
 		w->unreadable++;
-	else
+	} else {
 		w->bad_tables++;
+		w->lost++;
+	}
 	if (!*w->first)
 		memcpy(w->first, text, sizeof(text));
 	if (w->say)
@@ -344,7 +346,7 @@ static void count_active(struct qcow2_walk *w, uint64_t desc, uint64_t *next)
 
 	w->allocated++;
 	if (desc & QCOW2_COMPRESSED) {
-		w->compressed += !w->q->external;
+		w->compressed++;
 		w->fragmented++;
 		return;
 	}
@@ -407,7 +409,7 @@ static int count_table(struct qcow2_walk *w, struct be64 *table, uint64_t host, 
 			rc = count_entry(w, off, desc, bitmap, times);
 			continue;
 		}
-		if (desc & (QCOW2_OFFSET_MASK | QCOW2_COMPRESSED))
+		if (desc & QCOW2_COMPRESSED ? !q->external : desc & QCOW2_OFFSET_MASK)
 			count_active(w, desc, &next);
 		rc = count_entry(w, off + ((uint64_t)i << q->cluster_bits), desc, bitmap, times);
 	}
@@ -511,8 +513,10 @@ static int count_snapshot(struct qcow2_walk *w, const struct qcow2_snapshot_entr
 		     "snapshot %" PRId64 ": l1_offset is %#" PRIx64 ", l1_size %u, "
 		     "extra_data_size %u",
 		     i, host, be32_to_cpu(s->l1_size), be32_to_cpu(s->extra_size));
+	/* What comes behind an entry of the wrong length need not be snapshots. */
+	w->lost += !!(bad & QCOW2_BAD_SHORT);
 	if (bad & QCOW2_NOWHERE)
-		return w->zeroing ? 0 : count(w, host, bytes, 1, 0);
+		return 0;
 	*used += bytes;
 	if (*used > w->clusters << w->q->cluster_bits) {
 		tell(w, false, "snapshot %" PRId64 ": its L1 table at %#" PRIx64 " is in others", i,
