@@ -339,6 +339,15 @@ static bool first_of(struct qcow2_walk *w, unsigned bad, uint64_t off, uint64_t 
 	return !(bad & QCOW2_NOWHERE) || !w->zeroing;
 }
 
+static bool has_place(const struct qcow2 *q, uint64_t desc)
+{
+	if (desc & QCOW2_COMPRESSED)
+		return !q->external;
+	/* The first place of an external data file is 0. */
+	return desc & QCOW2_OFFSET_MASK ||
+	       (q->external && desc & QCOW2_COPIED && !(desc & QCOW2_ZERO));
+}
+
 /* For statistics: *next is where data would go on in a row. */
 static void count_active(struct qcow2_walk *w, uint64_t desc, uint64_t *next)
 {
@@ -409,7 +418,7 @@ static int count_table(struct qcow2_walk *w, struct be64 *table, uint64_t host, 
 			rc = count_entry(w, off, desc, bitmap, times);
 			continue;
 		}
-		if (desc & QCOW2_COMPRESSED ? !q->external : desc & QCOW2_OFFSET_MASK)
+		if (has_place(q, desc))
 			count_active(w, desc, &next);
 		rc = count_entry(w, off + ((uint64_t)i << q->cluster_bits), desc, bitmap, times);
 	}
