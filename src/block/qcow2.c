@@ -228,12 +228,19 @@ static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 	return a < b + b_len && b < a + a_len;
 }
 
-bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len)
+bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len)
 {
-	return host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
-	       overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
-	       (be32_to_cpu(q->hdr.nb_snapshots) &&
-		overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1));
+	uint64_t at = host & ~(q->cluster_size - 1);
+
+	if (host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
+	    overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
+	    (be32_to_cpu(q->hdr.nb_snapshots) &&
+	     overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)))
+		return true;
+	for (; at < host + len; at += q->cluster_size)
+		if (qcow2_array_refers(&q->l1, at) || qcow2_array_refers(&q->reftable, at))
+			return true;
+	return false;
 }
 
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...)
@@ -488,7 +495,7 @@ static int check_l1(const struct qcow2 *q, struct err *e)
 	return n ? check_table(q, "l1_table_offset", host, n * 8, e) : 0;
 }
 
-static int check_reftable(const struct qcow2 *q, struct err *e)
+static int find_reftable(const struct qcow2 *q, struct err *e)
 {
 	uint64_t host = be64_to_cpu(q->hdr.refcount_table_offset);
 	uint64_t n = be32_to_cpu(q->hdr.refcount_table_clusters);
@@ -502,6 +509,15 @@ static int check_reftable(const struct qcow2 *q, struct err *e)
 	    overlap(host, n << q->cluster_bits, l1, (uint64_t)be32_to_cpu(q->hdr.l1_size) * 8))
 		return bad(q, e, "refcount_table_offset", host, "overlaps the L1 table");
 	return check_table(q, "refcount_table_offset", host, n << q->cluster_bits, e);
+}
+
+/* For repair the image opens without it: all of it can be made anew. */
+static int check_reftable(struct qcow2 *q, struct err *e)
+{
+	int rc = find_reftable(q, e);
+
+	q->reftable_lost = rc && q->node->open.repair;
+	return q->reftable_lost ? 0 : rc;
 }
 
 static int check_snapshots(const struct qcow2 *q, struct err *e)
@@ -541,13 +557,6 @@ static int load_array(struct qcow2 *q, struct qcow2_array *a, uint64_t host, uin
 		return err_set(e, ERR_INPUT, -rc, "%s: cannot read the %s table: %s",
 			       q->node->filename, name, strerror(-rc));
 	return 0;
-}
-
-static void free_array(struct qcow2_array *a)
-{
-	free(a->entry);
-	free(a->changed);
-	*a = (struct qcow2_array){ 0 };
 }
 
 /* Bytes of a slice: small ones, unless there would be too many. */
@@ -602,7 +611,9 @@ static int cache_sizes(const struct qcow2 *q, uint64_t *l2, uint64_t *refs, stru
 
 static int load_tables(struct qcow2 *q, struct err *e)
 {
-	uint64_t blocks = be32_to_cpu(q->hdr.refcount_table_clusters) << (q->cluster_bits - 3);
+	uint64_t blocks = q->reftable_lost ? 0
+					   : (uint64_t)be32_to_cpu(q->hdr.refcount_table_clusters)
+						     << (q->cluster_bits - 3);
 	uint64_t l2_bytes = 0, ref_bytes = 0;
 	uint32_t unit;
 	int rc;
@@ -919,8 +930,8 @@ static void qcow2_close(struct blk_node *n)
 		blk_node_close(q->data);
 	qcow2_cache_free(&q->l2);
 	qcow2_cache_free(&q->refs);
-	free_array(&q->l1);
-	free_array(&q->reftable);
+	qcow2_array_free(&q->l1);
+	qcow2_array_free(&q->reftable);
 	free(q->freed[0].item);
 	free(q->freed[1].item);
 	qcow2_io_free(q);
@@ -1072,13 +1083,13 @@ static int grow_l1(struct qcow2 *q, uint64_t n)
 	}
 	if (rc) {
 		q->hdr = was;
-		free_array(&a);
+		qcow2_array_free(&a);
 		return rc;
 	}
 	q->l1 = a;
 	if (old.n)
 		qcow2_free(q, old.host, old.n * 8, false);
-	free_array(&old);
+	qcow2_array_free(&old);
 	return 0;
 }
 
@@ -1306,6 +1317,7 @@ static void *qcow2_info(const struct blk_node *n)
 }
 
 static const struct blk_image_ops image_ops = {
+	.check = qcow2_check,
 	.create_props = qcow2_create_props,
 	.create = qcow2_create,
 	.measure = qcow2_measure,

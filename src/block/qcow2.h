@@ -9,7 +9,9 @@
  *   qcow2_cache.c     tables in memory, and writing them back in order
  *   qcow2_compress.c  compressed clusters
  *   qcow2_create.c    making images
- *   qcow2_repair.c    refcounts made anew from what is referenced
+ *   qcow2_walk.c      counting what is referenced (qcow2_walk.h)
+ *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
+ *   qcow2_check.c     posada-img check
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
  * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
@@ -142,6 +144,10 @@ struct qcow2_array {
 	uint64_t host; /* in the file */
 	uint8_t *changed; /* per sector of 512 bytes */
 	uint64_t first_changed, end_changed; /* sectors */
+	/* Bits of what the entries refer to, by a hash: qcow2_array_refers. */
+	uint64_t *marks;
+	uint64_t n_marks; /* words, a power of 2 */
+	uint64_t marked; /* entries since they were made */
 };
 
 static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
@@ -150,6 +156,9 @@ static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
 }
 /* i < a->n; written back later. */
 void qcow2_array_set(struct qcow2_array *a, uint64_t i, uint64_t value);
+/* Whether an entry refers to the cluster at host. Fast, when none does. */
+bool qcow2_array_refers(struct qcow2_array *a, uint64_t host);
+void qcow2_array_free(struct qcow2_array *a);
 
 /* Guest clusters that are being allocated; who touches them waits. */
 struct qcow2_alloc {
@@ -228,6 +237,7 @@ struct qcow2 {
 	bool opened; /* open succeeded: close writes */
 	bool corrupt; /* told already */
 	bool dirty_mark_found; /* the dirty bit was set when it was opened */
+	bool reftable_lost; /* the header's refcount table cannot be: opened to be repaired */
 };
 
 static inline struct qcow2 *qcow2_of(const struct blk_node *n)
@@ -273,8 +283,13 @@ int qcow2_ext_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len
  * (not when it is read-only), and stops all writing. Returns -EIO.
  */
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Whether [host, host + len) touches the header, L1, refcount table or snapshot table. */
-bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len);
+/*
+ * Whether [host, host + len) touches the header, L1, an active L2 table, the refcount table or a
+ * block of it, or the snapshot table. Asked for each cluster that is taken, and for each place that
+ * data are written to: in an image whose tables overlap nothing is written over them, and what
+ * the refcounts wrongly call free is not taken.
+ */
+bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len);
 
 /* --- qcow2_refcount.c -------------------------------------------------------------------- */
 
@@ -416,7 +431,11 @@ uint64_t qcow2_l1_entries(uint32_t cluster_bits, bool ext_l2, uint64_t size);
 
 /* --- qcow2_repair.c --------------------------------------------------------------------------- */
 
-/* [co] Writes all refcounts anew from what is referenced, and clears the dirty bit. */
+/* [co] Makes all refcounts right by what is referenced, and clears the dirty bit. */
 int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e);
+
+/* --- qcow2_check.c ---------------------------------------------------------------------------- */
+
+int qcow2_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e);
 
 #endif
