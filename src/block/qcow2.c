@@ -47,6 +47,10 @@ static const struct prop qcow2_props[] = {
 	     "postpone writing which clusters are free; repaired after a crash"),
 	PROP(struct qcow2, data_file_name, PROP_STR, "data-file.filename", NULL,
 	     "the external data file, instead of the one that the image names"),
+	PROP(struct qcow2, crypt_format, PROP_STR, "encrypt.format", NULL,
+	     "how it is encrypted: luks, aes (as the image says, unless given)"),
+	PROP(struct qcow2, key_secret, PROP_STR, "encrypt.key-secret", NULL,
+	     "id of the -object secret that holds the passphrase"),
 	PROP_END,
 };
 
@@ -233,7 +237,8 @@ bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len)
 	return host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
 	       overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
 	       (be32_to_cpu(q->hdr.nb_snapshots) &&
-		overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1));
+		overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)) ||
+	       overlap(host, len, q->crypt_host, q->crypt_len);
 }
 
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...)
@@ -435,18 +440,12 @@ static int check_features(struct qcow2 *q, struct err *e)
 		return bad(q, e, "autoclear_features", autoclear,
 			   "a raw external data file, but no external data file");
 	q->dirty_mark = q->dirty_mark_found = in & QCOW2_INCOMPAT_DIRTY;
-	switch (be32_to_cpu(q->hdr.crypt_method)) {
-	case QCOW2_CRYPT_NONE:
-		return 0;
-	case QCOW2_CRYPT_AES:
-		return unsupported(q, e, "crypt_method", QCOW2_CRYPT_AES,
-				   "AES encryption is not supported");
-	case QCOW2_CRYPT_LUKS:
-		return unsupported(q, e, "crypt_method", QCOW2_CRYPT_LUKS,
-				   "LUKS encryption is not supported");
-	default:
+	if (be32_to_cpu(q->hdr.crypt_method) > QCOW2_CRYPT_LUKS)
 		return bad(q, e, "crypt_method", be32_to_cpu(q->hdr.crypt_method), "unknown");
-	}
+	if (be32_to_cpu(q->hdr.crypt_method) && q->data_raw)
+		return unsupported(q, e, "crypt_method", be32_to_cpu(q->hdr.crypt_method),
+				   "encryption, with a raw external data file");
+	return 0;
 }
 
 /* A table of bytes at an offset of the header's. */
@@ -714,16 +713,17 @@ static int open_backing_file(struct qcow2 *q, const char *path, struct err *e)
 	struct blk_node *n = q->node, *file;
 	struct blk_open how = n->open;
 	const char *format = q->backing_format && *q->backing_format ? q->backing_format : NULL;
-	struct opts none = { 0 };
 	bool probed;
 	int rc;
 
+	if (opts_get(&q->backing_opts, "driver"))
+		format = opts_get(&q->backing_opts, "driver");
 	how.readonly = true;
 	how.auto_readonly = how.repair = false;
 	rc = blk_open_protocol(path, *path == '/', NULL, &how, &file, e);
 	if (rc)
 		return rc;
-	rc = blk_open_format(file, format, &none, &how, &n->backing, &probed, e);
+	rc = blk_open_format(file, format, &q->backing_opts, &how, &n->backing, &probed, e);
 	if (rc)
 		return rc;
 	n->backing->parent = n;
@@ -742,6 +742,9 @@ static int open_backing(struct qcow2 *q, struct err *e)
 	char *path;
 	int rc;
 
+	if (!q->backing_name && q->backing_opts.n)
+		return err_set(e, ERR_USAGE, EINVAL, "%s has no backing file: backing.%s has no use",
+			       q->node->filename, q->backing_opts.opt[0].key);
 	if (!q->backing_name || q->node->open.no_backing)
 		return 0;
 	path = beside(q, q->backing_name);
@@ -758,6 +761,10 @@ static int open_backing(struct qcow2 *q, struct err *e)
 		rc = open_backing_file(q, path, e);
 		if (rc)
 			err_prefix(e, "%s: backing file: ", q->node->filename);
+		if (rc == -ENOKEY)
+			err_hint(e,
+				 "add -object secret,id=sec1,file=PATH, and at this image "
+				 "backing.encrypt.key-secret=sec1 (backing.key-secret= for luks)");
 	}
 	chain = (struct chain *)(uintptr_t)here.above;
 	free(path);
@@ -866,6 +873,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 	q->data = n->file;
 	rc = set_up(q, e);
 	if (!rc)
+		rc = qcow2_crypt_open(q, e);
+	if (!rc)
 		rc = open_data_file(q, e);
 	if (!rc)
 		rc = open_backing(q, e);
@@ -909,8 +918,10 @@ static void qcow2_close(struct blk_node *n)
 	struct qcow2 *q = qcow2_of(n);
 	int rc = 0;
 
-	if (!q->node)
+	if (!q->node) {
+		opts_free(&q->backing_opts);
 		return;
+	}
 	if (q->opened && q->begun && q->writable)
 		rc = qcow2_run(q, close_write, q);
 	if (rc)
@@ -925,11 +936,30 @@ static void qcow2_close(struct blk_node *n)
 	free(q->freed[1].item);
 	qcow2_io_free(q);
 	qcow2_compress_free(q);
+	qcow2_crypt_free(q);
+	opts_free(&q->backing_opts);
 	free(q->hdr_more);
 	free(q->ext);
 	free(q->backing_name);
 	free(q->backing_format);
 	q->node = NULL;
+}
+
+/* Keys of the backing file. */
+static int qcow2_keys(struct blk_node *n, struct opts *o, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(n);
+
+	for (size_t i = 0; i < o->n; i++) {
+		struct opt *opt = &o->opt[i];
+
+		if (opt->used || strncmp(opt->key, "backing.", 8) || !opt->key[8])
+			continue;
+		if (opts_add(&q->backing_opts, opt->key + 8, opt->val))
+			return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+		opt->used = true;
+	}
+	return 0;
 }
 
 static int qcow2_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -1032,7 +1062,7 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 {
 	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
 
-	if (c.q->external || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
+	if (c.q->external || c.q->crypt || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
 		return false;
 	*at = c.map.host;
 	return true;
@@ -1294,6 +1324,10 @@ static void *qcow2_info(const struct blk_node *n)
 				    json_boolean(be64_to_cpu(q->hdr.compatible_features) &
 						 QCOW2_COMPAT_LAZY_REFCOUNTS));
 	json_object_set_new(j, "refcount-bits", json_integer(1 << q->ref_order));
+	if (q->crypt) {
+		json_object_set_new(j, "encrypt", qcow2_crypt_info(q));
+		json_object_set_new(j, "encrypted", json_true());
+	}
 	if (q->v3) {
 		json_object_set_new(j, "corrupt", json_boolean(in & QCOW2_INCOMPAT_CORRUPT));
 		json_object_set_new(j, "extended-l2", json_boolean(q->ext_l2));
@@ -1323,6 +1357,7 @@ const struct blk_driver blk_qcow2 = {
 	.size = sizeof(struct qcow2),
 	.props = qcow2_props,
 	.probe = qcow2_probe,
+	.keys = qcow2_keys,
 	.open = qcow2_open,
 	.close = qcow2_close,
 	.submit = qcow2_submit,

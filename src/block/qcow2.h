@@ -9,6 +9,7 @@
  *   qcow2_cache.c     tables in memory, and writing them back in order
  *   qcow2_compress.c  compressed clusters
  *   qcow2_create.c    making images
+ *   qcow2_crypt.c     encryption of data
  *   qcow2_repair.c    refcounts made anew from what is referenced
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
@@ -34,6 +35,8 @@
 #include "co_io.h"
 #include "internal.h"
 #include "loop.h"
+#include "luks.h"
+#include "opts.h"
 #include "props.h"
 #include "wire/qcow2.h"
 
@@ -172,6 +175,8 @@ struct qcow2 {
 	uint64_t l2_cache_size, refcount_cache_size, cache_size, clean_interval;
 	bool want_lazy;
 	char *data_file_name;
+	char *crypt_format, *key_secret;
+	struct opts backing_opts; /* keys that are the backing file's */
 
 	/* what every request looks at */
 	struct blk_node *node, *data; /* data: node->file, or the external data file */
@@ -186,6 +191,10 @@ struct qcow2 {
 	struct qcow2_cache l2, refs;
 	struct qcow2_array l1, reftable;
 	struct qcow2_alloc *allocs;
+
+	/* NULL: data are as the guest has them. With it all requests go through coroutines. */
+	struct qcow2_crypt *crypt;
+	uint64_t crypt_host, crypt_len; /* of the LUKS header in the file */
 
 	uint32_t l2_entries; /* of a table (a cluster) */
 	uint32_t slice_entries;
@@ -381,6 +390,25 @@ int qcow2_read_buf(struct qcow2 *q, uint64_t off, void *buf, size_t len);
 int qcow2_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
 		unsigned n_iov, uint64_t skip);
 
+/* --- qcow2_crypt.c --------------------------------------------------------------------------- */
+
+/*
+ * What the header says of encryption, and the key, unless only metadata are wanted (open.no_data).
+ * -ENOKEY: none was given.
+ */
+int qcow2_crypt_open(struct qcow2 *q, struct err *e);
+void qcow2_crypt_free(struct qcow2 *q);
+/* [co] Of q->data, which hold guest offset off at host; to iov from skip on. */
+int qcow2_crypt_read(struct qcow2 *q, uint64_t off, uint64_t host, uint64_t len,
+		     const struct iovec *iov, unsigned n_iov, uint64_t skip);
+/* [co] All of iov to q->data. iov's memory stays as it is. */
+int qcow2_crypt_write(struct qcow2 *q, uint64_t host, uint64_t len, const struct iovec *iov,
+		      unsigned n_iov);
+/* "encrypt" of info: a new json_t *. */
+void *qcow2_crypt_info(const struct qcow2 *q);
+/* Key slots added or erased. */
+int qcow2_crypt_amend(struct qcow2 *q, const struct luks_amend *a, struct err *e);
+
 /* --- qcow2_compress.c ----------------------------------------------------------------------- */
 
 /* Any thread. Bytes of out that are used; 0: it does not get smaller than max; -errno. */
@@ -405,6 +433,9 @@ struct qcow2_create {
 	uint64_t cluster_size;
 	uint32_t refcount_bits;
 	bool lazy_refcounts, extended_l2, data_file_raw;
+	bool old_encryption;
+	char *crypt_format;
+	struct luks_params luks;
 };
 #define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
 extern const struct prop qcow2_create_props[];

@@ -67,6 +67,7 @@ static struct blk_open open_how(const struct img_how *how)
 		.locking = !how->share,
 		.share_rw = how->share,
 		.no_backing = how->no_backing,
+		.no_data = how->no_data,
 		.loop = img_loop(NULL),
 	};
 }
@@ -118,7 +119,8 @@ static int open_plain(const char *name, const struct img_how *i, const struct bl
 
 	rc = blk_open_protocol(name, false, NULL, how, &file, e);
 	if (!rc)
-		rc = blk_open_format(file, i->format, &none, how, out, &probed_raw, e);
+		rc = blk_open_format(file, i->format, i->keys ? i->keys : &none, how, out,
+				     &probed_raw, e);
 	if (!rc && probed_raw && i->write)
 		img_warn("the format of '%s' was not given, and it looks like raw: "
 			 "say -f raw if that is so",
