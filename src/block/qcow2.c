@@ -550,7 +550,7 @@ static void free_array(struct qcow2_array *a)
 }
 
 /* Bytes of a slice: small ones, unless there would be too many. */
-static uint32_t slice_size(const struct qcow2 *q, uint64_t clusters)
+uint32_t qcow2_slice_size(const struct qcow2 *q, uint64_t clusters)
 {
 	uint64_t unit = q->cluster_size < SLICE_MIN ? q->cluster_size : SLICE_MIN;
 
@@ -615,11 +615,11 @@ static int load_tables(struct qcow2 *q, struct err *e)
 		rc = cache_sizes(q, &l2_bytes, &ref_bytes, e);
 	if (rc)
 		return rc;
-	unit = slice_size(q, q->l1.n);
+	unit = qcow2_slice_size(q, q->l1.n);
 	q->slice_entries = unit / q->entry_size;
 	q->slice_bits = q->cluster_bits + log2_of(q->slice_entries);
 	rc = qcow2_cache_init(&q->l2, q, unit, q->l1.n * (q->cluster_size / unit), l2_bytes);
-	unit = slice_size(q, q->reftable.n);
+	unit = qcow2_slice_size(q, q->reftable.n);
 	q->ref_slice_bits = log2_of(unit) + 3 - q->ref_order;
 	if (!rc)
 		rc = qcow2_cache_init(&q->refs, q, unit, q->reftable.n * (q->cluster_size / unit),
@@ -743,8 +743,9 @@ static int open_backing(struct qcow2 *q, struct err *e)
 	int rc;
 
 	if (!q->backing_name && q->backing_opts.n)
-		return err_set(e, ERR_USAGE, EINVAL, "%s has no backing file: backing.%s has no use",
-			       q->node->filename, q->backing_opts.opt[0].key);
+		return err_set(e, ERR_USAGE, EINVAL,
+			       "%s has no backing file: backing.%s has no use", q->node->filename,
+			       q->backing_opts.opt[0].key);
 	if (!q->backing_name || q->node->open.no_backing)
 		return 0;
 	path = beside(q, q->backing_name);
@@ -890,12 +891,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 	return 0;
 }
 
-/* [co] All that is in memory; then the image is clean, and as long as it needs to be. */
-static int close_write(void *arg)
+int qcow2_make_clean(struct qcow2 *q)
 {
-	struct qcow2 *q = arg;
-	uint64_t end = q->virgin << q->cluster_bits;
-	struct err e;
 	int rc = 0;
 
 	while (!rc && q->writable && (q->freed[0].n || q->freed[1].n))
@@ -907,7 +904,20 @@ static int close_write(void *arg)
 	if (!rc && q->writable && q->dirty_mark) {
 		set_feature(&q->hdr.incompatible_features, QCOW2_INCOMPAT_DIRTY, false);
 		rc = WRITE_FIELDS(q, incompatible_features, incompatible_features);
+		q->dirty_mark = rc != 0;
 	}
+	return rc;
+}
+
+/* [co] All that is in memory; then the image is clean, and as long as it needs to be. */
+static int close_write(void *arg)
+{
+	struct qcow2 *q = arg;
+	uint64_t end;
+	struct err e;
+	int rc = qcow2_make_clean(q);
+
+	end = q->virgin << q->cluster_bits;
 	if (!rc && q->begun && q->node->file->size > end)
 		blk_node_truncate(q->node->file, end, &e); /* not on a device */
 	return rc;
@@ -1062,7 +1072,8 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 {
 	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
 
-	if (c.q->external || c.q->crypt || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
+	if (c.q->external || c.q->crypt || qcow2_run(c.q, look_up, &c) ||
+	    c.map.kind != QCOW2_K_DATA)
 		return false;
 	*at = c.map.host;
 	return true;
@@ -1189,7 +1200,7 @@ static int resize(void *arg)
 	return c->size < end ? qcow2_map_discard(q, c->size, end - c->size, true) : 0;
 }
 
-static int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
+int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(n);
 	struct call c = { .q = q, .size = size, .e = e };
@@ -1246,8 +1257,7 @@ static int rewrite(void *arg)
 	return rc ? rc : qcow2_rewrite_header(q);
 }
 
-static int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format,
-			     struct err *e)
+int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(n);
 	char *name = backing ? strdup(backing) : NULL, *old_name = q->backing_name;
@@ -1348,6 +1358,8 @@ static const struct blk_image_ops image_ops = {
 	.backing_name = qcow2_backing_name,
 	.info = qcow2_info,
 	.make_empty = qcow2_make_empty,
+	.amend = qcow2_amend,
+	.amend_props = qcow2_amend_props,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 

@@ -8,6 +8,8 @@
  *   qcow2_refcount.c  refcounts: allocating and freeing host clusters
  *   qcow2_cache.c     tables in memory, and writing them back in order
  *   qcow2_compress.c  compressed clusters
+ *   qcow2_amend.c     giving options of an image other values
+ *   qcow2_width.c     refcounts of another width
  *   qcow2_create.c    making images
  *   qcow2_crypt.c     encryption of data
  *   qcow2_repair.c    refcounts made anew from what is referenced
@@ -273,6 +275,12 @@ int qcow2_write_header(struct qcow2 *q, size_t from, size_t end);
 /* [co] Header, extensions and backing name anew, durable. -ENOSPC: they do not fit the first
  * cluster. */
 int qcow2_rewrite_header(struct qcow2 *q);
+/* [co] All tables to the file, and the mark that refcounts may be wrong off the header. */
+int qcow2_make_clean(struct qcow2 *q);
+/* Bytes of a slice of a table, when there are so many of those clusters. */
+uint32_t qcow2_slice_size(const struct qcow2 *q, uint64_t clusters);
+int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format, struct err *e);
+int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e);
 /* The extension of that type: its data in q->ext, and *len; NULL: there is none. */
 uint8_t *qcow2_ext_find(struct qcow2 *q, uint32_t type, uint32_t *len);
 /* Puts an extension in the place of the one of that type; data NULL: removes it. Memory only. */
@@ -444,6 +452,20 @@ int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 		  uint64_t *fully_allocated, struct err *e);
 /* Entries of L1 that a disk of size needs. */
 uint64_t qcow2_l1_entries(uint32_t cluster_bits, bool ext_l2, uint64_t size);
+
+/* --- qcow2_amend.c ---------------------------------------------------------------------------- */
+
+extern const struct prop qcow2_amend_props[];
+int qcow2_amend(struct blk_node *n, struct opts *o, const struct blk_amend *how, struct err *e);
+
+/* --- qcow2_width.c ---------------------------------------------------------------------------- */
+
+/*
+ * [co] The refcount table and its blocks anew, with counts of 1 << order bits. Nothing
+ * else goes on. progress: of blocks; may be NULL.
+ */
+int qcow2_set_refcount_order(struct qcow2 *q, uint32_t order,
+			     void (*progress)(uint64_t done, uint64_t total), struct err *e);
 
 /* --- qcow2_repair.c --------------------------------------------------------------------------- */
 

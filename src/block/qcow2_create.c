@@ -488,7 +488,8 @@ struct fill {
 static int fill_encrypted(struct qcow2 *q, int how)
 {
 	static const uint8_t zeroes[1 << 16] __attribute__((aligned(4096)));
-	uint64_t size = q->node->size, step = how == PREALLOC_FULL ? sizeof(zeroes) : q->cluster_size;
+	uint64_t size = q->node->size,
+		 step = how == PREALLOC_FULL ? sizeof(zeroes) : q->cluster_size;
 	struct qcow2_map m;
 	int rc = 0;
 

@@ -241,9 +241,27 @@ struct create {
 
 /* Scripts know the line in this order; of what is not listed, the format's order comes last. */
 static const char *const order_qcow2[] = {
-	"encryption",   "encrypt.format", "encrypt.key-secret", "cluster_size", "extended_l2", "preallocation",  "compression_type",
-	"size",         "data_file",   "data_file_raw",  "backing_file",
-	"backing_fmt",  "compat",      "lazy_refcounts", "refcount_bits",
+	"encryption",
+	"encrypt.format",
+	"encrypt.key-secret",
+	"encrypt.cipher-alg",
+	"encrypt.cipher-mode",
+	"encrypt.ivgen-alg",
+	"encrypt.ivgen-hash-alg",
+	"encrypt.hash-alg",
+	"encrypt.iter-time",
+	"cluster_size",
+	"extended_l2",
+	"preallocation",
+	"compression_type",
+	"size",
+	"data_file",
+	"data_file_raw",
+	"backing_file",
+	"backing_fmt",
+	"compat",
+	"lazy_refcounts",
+	"refcount_bits",
 	NULL,
 };
 static const char *const order_other[] = { "size", "backing_file", "backing_fmt", NULL };

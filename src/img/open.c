@@ -165,7 +165,7 @@ int img_open(const char *name, const struct img_how *how, struct blk_node **out)
 	if (rc == -EBUSY)
 		err_hint(&e, how->write ? "stop that first"
 					: "stop that first, or read it as it is by -U");
-	if (rc == -ENOENT)
+	if (rc == -ENOENT && !e.hint[0])
 		err_hint(&e, "look at the name, or make it by posada-img create");
 	err_prefix(&e, "Could not open '%s': ", name);
 	img_error(&e);
