@@ -86,7 +86,7 @@ t_crypt_convert() {
 	# From one key to another, and into an image that is there.
 	ours_ok convert $S $N --image-opts "$I=enc.qcow2" -O qcow2 -o "${LUKS/sec0/sec1}" other.qcow2
 	ours_ok compare $S $N --image-opts "$I=enc.qcow2" "${I/sec0/sec1}=other.qcow2"
-	ours_ok convert $S -O qcow2 -o "$LUKS" -f raw /dev/null empty.qcow2
+	ours_ok create $S -q -f qcow2 -o "$LUKS" empty.qcow2 1M
 	ours_ok resize $S --image-opts "$I=empty.qcow2" 4M
 	ours_ok convert -n $S -f raw --target-image-opts out.raw "$I=empty.qcow2"
 	qemu-img compare -q $S --image-opts "$I=$T/p/empty.qcow2" "driver=raw,file.filename=$T/q/ref.raw" ||
@@ -124,7 +124,7 @@ t_crypt_keys() {
 	says "backing.encrypt.key-secret"
 	ours_ok convert $S --image-opts driver=qcow2,backing.encrypt.key-secret=sec0,file.filename=top.qcow2 -O raw b.raw
 	cmp "$T/p/a.raw" "$T/p/b.raw" || fail "other contents behind another image"
-	ours_ok map top.qcow2
+	ours_ok map --output=json top.qcow2
 }
 
 t_crypt_amend() {
