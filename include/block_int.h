@@ -73,6 +73,7 @@ struct blk_open {
 	bool locking; /* lock the image against other programs */
 	bool share_rw; /* others may write too */
 	bool no_backing; /* do not open backing files: only this layer is looked at */
+	bool no_data; /* only metadata will be looked at: an encrypted image needs no key */
 	bool repair; /* open for repairing: damage that is marked does not refuse writing */
 	struct loop *loop; /* the main loop */
 };
@@ -83,6 +84,7 @@ struct blk_driver {
 	const char *name; /* as in driver= and format= */
 	const char *desc;
 	bool protocol; /* opens something of the host's; else it has a child `file` */
+	bool no_zeroes; /* zeroes are data like others; a new image does not read as zeroes */
 	bool filter; /* passes data through unchanged: not a format */
 	const char *child; /* the key of its child; NULL: "file" */
 	size_t size; /* of its private struct */
@@ -156,6 +158,11 @@ struct blk_snapshot {
 	bool have_icount;
 };
 
+struct blk_amend {
+	bool force; /* also what cannot be undone */
+	void (*progress)(uint64_t done, uint64_t total);
+};
+
 struct blk_image_ops {
 	const struct prop *create_props; /* -o of create and convert */
 	size_t create_size;
@@ -171,8 +178,10 @@ struct blk_image_ops {
 	int (*snap_delete)(struct blk_node *n, const char *id_or_name, struct err *e);
 	/* Reads go to this snapshot from now on (convert -l); the node is read-only. */
 	int (*snap_load)(struct blk_node *n, const char *id_or_name, struct err *e);
-	/* New values of create options; keys taken are marked. */
-	int (*amend)(struct blk_node *n, struct opts *o, struct err *e);
+	/* New values of options, of those in amend_props; keys taken are marked. */
+	int (*amend)(struct blk_node *n, struct opts *o, const struct blk_amend *how,
+		     struct err *e);
+	const struct prop *amend_props;
 	/* Writes another backing file into the header; NULL: none. Data are not looked at. */
 	int (*set_backing)(struct blk_node *n, const char *backing, const char *format,
 			   struct err *e);

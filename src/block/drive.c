@@ -327,8 +327,17 @@ static int take_keys(struct blk_set *s, struct request *r, struct err *e)
 /* --- opening -------------------------------------------------------------------------- */
 
 /*
+ * Keys that the format may turn out to have when it is looked up.
+ */
+static bool perhaps(const char *key)
+{
+	return !strncmp(key, "encrypt.", 8) || !strcmp(key, "key-secret") ||
+	       !strncmp(key, "backing.", 8);
+}
+
+/*
  * A key that neither the drive nor the format knows, told before anything is
- * opened. Formats that are yet to be probed take none but raw's.
+ * opened. Formats that are yet to be probed take none but raw's, and those of encryption.
  */
 static int check_keys(const struct request *r, const struct blk_driver *drv, struct err *e)
 {
@@ -346,7 +355,8 @@ static int check_keys(const struct request *r, const struct blk_driver *drv, str
 
 		while (k < known && strcmp(names[k], opt->key) != 0)
 			k++;
-		if (opt->used || k < known || !strncmp(opt->key, "file.", 5))
+		if (opt->used || k < known || !strncmp(opt->key, "file.", 5) ||
+		    (!drv && perhaps(opt->key)))
 			continue;
 		err_set(e, ERR_USAGE, EINVAL, "unknown key '%s'", opt->key);
 		err_suggest(e, opt->key, names, n);

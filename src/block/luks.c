@@ -32,7 +32,7 @@ static uint64_t round_up_sector(uint64_t n)
 }
 
 /* Bytes that a slot's key takes on disk. */
-static uint64_t material_len(const struct luks_header *h)
+uint64_t luks_material_len(const struct luks_header *h)
 {
 	return round_up_sector((uint64_t)h->key_bytes * LUKS_STRIPES);
 }
@@ -138,20 +138,20 @@ static int check_slot(const struct luks_file *f, const struct luks_header *h, un
 		return err_set(e, ERR_INPUT, EINVAL,
 			       "%s: LUKS header: key slot %u: stripes %" PRIu32 " is not %d",
 			       f->image, i, s->stripes, LUKS_STRIPES);
-	if (s->key_offset < first || s->key_offset + material_len(h) > h->payload_offset)
+	if (s->key_offset < first || s->key_offset + luks_material_len(h) > h->payload_offset)
 		return err_set(e, ERR_INPUT, EINVAL,
 			       "%s: LUKS header: key slot %u: key-material-offset %" PRIu64
 			       ": its %" PRIu64
 			       " sectors are not between the header's end, %" PRIu64
 			       ", and the payload, %" PRIu64,
 			       f->image, i, s->key_offset / LUKS_SECTOR,
-			       material_len(h) / LUKS_SECTOR, first / LUKS_SECTOR,
+			       luks_material_len(h) / LUKS_SECTOR, first / LUKS_SECTOR,
 			       h->payload_offset / LUKS_SECTOR);
 	for (unsigned k = 0; k < i; k++) {
 		const struct luks_slot *o = &h->slot[k];
 
-		if (o->active && s->key_offset < o->key_offset + material_len(h) &&
-		    o->key_offset < s->key_offset + material_len(h))
+		if (o->active && s->key_offset < o->key_offset + luks_material_len(h) &&
+		    o->key_offset < s->key_offset + luks_material_len(h))
 			return err_set(e, ERR_INPUT, EINVAL,
 				       "%s: LUKS header: key slot %u: key-material-offset %" PRIu64
 				       ": overlaps that of key slot %u, %" PRIu64,
@@ -269,7 +269,7 @@ struct unlocking {
 static int read_material(struct unlocking *u, const struct luks_slot *s, struct err *e)
 {
 	const struct luks_header *h = u->h;
-	size_t len = (size_t)material_len(h);
+	size_t len = (size_t)luks_material_len(h);
 	struct sector_cipher *c;
 	int rc = read_some(u->f, s->key_offset, u->material, len, "key material", e);
 
@@ -300,16 +300,19 @@ static int try_slot(struct unlocking *u, const struct luks_slot *s, struct err *
 	return memeql_sec(digest, h->digest, sizeof(digest));
 }
 
-static int try_slots(struct unlocking *u, struct err *e)
+/* slots: a bit for each that is tried. *slot: the one that fits. */
+static int try_slots(struct unlocking *u, unsigned slots, unsigned *slot, struct err *e)
 {
 	unsigned tried = 0;
 
 	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-		int rc = u->h->slot[i].active ? try_slot(u, &u->h->slot[i], e) : 0;
+		bool try = u->h->slot[i].active && slots >> i & 1;
+		int rc = try ? try_slot(u, &u->h->slot[i], e) : 0;
 
+		*slot = i;
 		if (rc)
 			return rc < 0 ? rc : 0;
-		tried += u->h->slot[i].active;
+		tried += try;
 	}
 	if (!tried)
 		return err_set(e, ERR_INPUT, EACCES,
@@ -319,23 +322,36 @@ static int try_slots(struct unlocking *u, struct err *e)
 		       u->f->image, tried);
 }
 
-int luks_unlock(const struct luks_file *f, const struct luks_header *h, const void *pass,
-		size_t pass_len, struct sector_cipher **out, struct err *e)
+int luks_find_key(const struct luks_file *f, const struct luks_header *h, unsigned slots,
+		  const void *pass, size_t pass_len, uint8_t *key, unsigned *slot, struct err *e)
 {
 	struct unlocking u = {
 		.f = f, .h = h, .hash = luks_hash(h->hash), .pass = pass, .pass_len = pass_len
 	};
-	size_t len = (size_t)material_len(h);
+	size_t len = (size_t)luks_material_len(h);
 	int rc;
 
 	u.material = malloc(len);
 	if (!u.material)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	rc = try_slots(&u, e);
-	if (!rc && cipher_create(h->cipher, h->mode, u.key, h->key_bytes, out))
-		rc = err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	rc = try_slots(&u, slots, slot, e);
+	if (!rc)
+		memcpy(key, u.key, sizeof(u.key));
 	explicit_bzero(u.material, len);
 	free(u.material);
 	explicit_bzero(&u, sizeof(u));
+	return rc;
+}
+
+int luks_unlock(const struct luks_file *f, const struct luks_header *h, const void *pass,
+		size_t pass_len, struct sector_cipher **out, struct err *e)
+{
+	uint8_t key[CIPHER_KEY_MAX];
+	unsigned slot;
+	int rc = luks_find_key(f, h, (1u << LUKS_SLOTS) - 1, pass, pass_len, key, &slot, e);
+
+	if (!rc && cipher_create(h->cipher, h->mode, key, h->key_bytes, out))
+		rc = err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	explicit_bzero(key, sizeof(key));
 	return rc;
 }

@@ -26,6 +26,7 @@ struct luks_file {
 	uint64_t size; /* bytes of the file or area; read and write stay within */
 	int (*read)(void *ctx, uint64_t off, void *buf, size_t len); /* 0 or -errno */
 	int (*write)(void *ctx, uint64_t off, const void *buf, size_t len); /* luks_create's */
+	int (*flush)(void *ctx); /* luks_amend's */
 	void *ctx;
 };
 
@@ -98,6 +99,49 @@ int luks_header_size(const struct luks_params *p, uint64_t *out, struct err *e);
  */
 int luks_create(const struct luks_file *f, const struct luks_params *p, const void *pass,
 		size_t pass_len, struct sector_cipher **out, struct err *e);
+
+/* --- key slots --- */
+
+/* Options of amend: names as qemu-img has them. */
+struct luks_amend {
+	int state; /* LUKS_KEEP: nothing is asked for */
+	char *new_secret, *old_secret; /* ids of secrets, or NULL */
+	uint32_t keyslot; /* LUKS_SLOTS: none is named */
+	uint64_t iter_time;
+	bool force; /* also what makes the image unreadable for good */
+};
+enum { LUKS_KEEP, LUKS_ACTIVE, LUKS_INACTIVE };
+extern const char *const luks_states[];
+
+#define LUKS_AMEND_PARAMS(st, at, prefix)                                                          \
+	PROP_RANGE(st, at iter_time, PROP_U64, prefix "iter-time", "2000", 1, 60000,               \
+		   "milliseconds that trying the new passphrase shall take"),                      \
+		PROP_RANGE(st, at keyslot, PROP_U32, prefix "keyslot", NULL, 0, LUKS_SLOTS - 1,    \
+			   "this key slot (0 to 7)"),                                              \
+		PROP(st, at new_secret, PROP_STR, prefix "new-secret", NULL,                       \
+		     "id of the -object secret that holds a passphrase to be added"),              \
+		PROP(st, at old_secret, PROP_STR, prefix "old-secret", NULL,                       \
+		     "id of one whose key slots are to be erased"),                                \
+		PROP_CHOICE(st, at state, prefix "state", "keep", luks_states,                     \
+			    "active: adds a key slot; inactive: erases some")
+
+/*
+ * Adds a key slot or erases some, and changes h accordingly. pass: one that unlocks it. A power
+ * cut leaves each slot as it was, or as it shall be.
+ */
+int luks_amend(const struct luks_file *f, struct luks_header *h, const struct luks_amend *a,
+	       const void *pass, size_t pass_len, struct err *e);
+
+/* For luks_slots.c. The master key, CIPHER_KEY_MAX bytes; slots: those that are tried. *slot: which
+ * fits. -EACCES: none. */
+int luks_find_key(const struct luks_file *f, const struct luks_header *h, unsigned slots,
+		  const void *pass, size_t pass_len, uint8_t *key, unsigned *slot, struct err *e);
+/* The master key, split and encrypted by the passphrase, for a slot: luks_material_len bytes. */
+int luks_wrap_key(const struct luks_header *h, unsigned slot, const uint8_t *key, const void *pass,
+		  size_t pass_len, uint8_t *material);
+uint64_t luks_material_len(const struct luks_header *h); /* whole sectors */
+void luks_slot_to_wire(const struct luks_slot *s, struct luks_wire_slot *w);
+uint32_t luks_clamp_iterations(uint64_t n);
 
 /* What `info` shows ("encrypt" of qcow2, "data" of luks): a new json_t *, or NULL without memory.
  */

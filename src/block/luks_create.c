@@ -104,7 +104,7 @@ int luks_header_size(const struct luks_params *p, uint64_t *out, struct err *e)
 
 /* --- a new header --- */
 
-static uint32_t clamp_iterations(uint64_t n)
+uint32_t luks_clamp_iterations(uint64_t n)
 {
 	if (n < ITERATIONS_MIN)
 		return ITERATIONS_MIN;
@@ -115,9 +115,9 @@ static void set_iterations(struct luks_header *h, uint64_t ms)
 {
 	uint32_t n = luks_pbkdf2_measure(luks_hash(h->hash), h->key_bytes, (unsigned)ms);
 
-	h->slot[0].iterations = clamp_iterations(n);
+	h->slot[0].iterations = luks_clamp_iterations(n);
 	/* The digest is of 20 bytes only; its time is not worth a measurement of its own. */
-	h->digest_iterations = clamp_iterations(n / DIGEST_SHARE);
+	h->digest_iterations = luks_clamp_iterations(n / DIGEST_SHARE);
 }
 
 /* RFC 4122, version 4. */
@@ -144,6 +144,15 @@ static void set_slots(struct luks_header *h)
 	}
 }
 
+void luks_slot_to_wire(const struct luks_slot *s, struct luks_wire_slot *w)
+{
+	w->active = cpu_to_be32(s->active ? LUKS_SLOT_ACTIVE : LUKS_SLOT_DISABLED);
+	w->iterations = cpu_to_be32(s->iterations);
+	w->stripes = cpu_to_be32(s->stripes);
+	w->key_offset = cpu_to_be32((uint32_t)(s->key_offset / LUKS_SECTOR));
+	memcpy(w->salt, s->salt, sizeof(w->salt));
+}
+
 static void to_wire(const struct luks_header *h, struct luks_wire_header *w)
 {
 	memset(w, 0, sizeof(*w));
@@ -158,28 +167,20 @@ static void to_wire(const struct luks_header *h, struct luks_wire_header *w)
 	memcpy(w->digest, h->digest, sizeof(w->digest));
 	memcpy(w->digest_salt, h->digest_salt, sizeof(w->digest_salt));
 	w->digest_iterations = cpu_to_be32(h->digest_iterations);
-	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-		const struct luks_slot *s = &h->slot[i];
-		struct luks_wire_slot *to = &w->slot[i];
-
-		to->active = cpu_to_be32(s->active ? LUKS_SLOT_ACTIVE : LUKS_SLOT_DISABLED);
-		to->iterations = cpu_to_be32(s->iterations);
-		to->stripes = cpu_to_be32(s->stripes);
-		to->key_offset = cpu_to_be32((uint32_t)(s->key_offset / LUKS_SECTOR));
-		memcpy(to->salt, s->salt, sizeof(to->salt));
-	}
+	for (unsigned i = 0; i < LUKS_SLOTS; i++)
+		luks_slot_to_wire(&h->slot[i], &w->slot[i]);
 }
 
-/* material: the master key, split and encrypted by the passphrase, for slot 0. */
-static int wrap_key(const struct luks_header *h, const uint8_t *key, const void *pass,
-		    size_t pass_len, uint8_t *material)
+int luks_wrap_key(const struct luks_header *h, unsigned slot, const uint8_t *key, const void *pass,
+		  size_t pass_len, uint8_t *material)
 {
 	const struct nettle_hash *hash = luks_hash(h->hash);
-	const struct luks_slot *s = &h->slot[0];
+	const struct luks_slot *s = &h->slot[slot];
+	size_t len = (size_t)luks_material_len(h);
 	uint8_t derived[CIPHER_KEY_MAX];
 	struct sector_cipher *c;
 	/* Behind the key too: known text there would tell a right passphrase early. */
-	int rc = luks_random(material, material_room(h->key_bytes));
+	int rc = luks_random(material, len);
 
 	rc = rc ? rc : luks_af_split(hash, key, h->key_bytes, LUKS_STRIPES, material);
 	if (rc)
@@ -190,7 +191,7 @@ static int wrap_key(const struct luks_header *h, const uint8_t *key, const void 
 	explicit_bzero(derived, sizeof(derived));
 	if (rc)
 		return rc;
-	cipher_encrypt(c, 0, material, material_room(h->key_bytes) / CIPHER_SECTOR);
+	cipher_encrypt(c, 0, material, len / CIPHER_SECTOR);
 	cipher_free(c);
 	return 0;
 }
@@ -216,7 +217,7 @@ static int write_all(const struct luks_file *f, const struct luks_header *h,
 	int rc;
 
 	to_wire(h, &w);
-	rc = f->write(f->ctx, h->slot[0].key_offset, material, material_room(h->key_bytes));
+	rc = f->write(f->ctx, h->slot[0].key_offset, material, (size_t)luks_material_len(h));
 	rc = rc ? rc : f->write(f->ctx, 0, &w, sizeof(w));
 	if (rc)
 		err_set(e, ERR_INPUT, -rc, "%s: cannot write the LUKS header: %s", f->image,
@@ -237,14 +238,14 @@ int luks_create(const struct luks_file *f, const struct luks_params *p, const vo
 		return err_set(e, ERR_INPUT, ENOSPC,
 			       "%s: %" PRIu64 " bytes are too few for a LUKS header of %" PRIu64,
 			       f->image, f->size, h.payload_offset);
-	material = malloc(material_room(h.key_bytes));
+	material = malloc(luks_material_len(&h));
 	if (!material)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	set_slots(&h);
 	set_iterations(&h, p->iter_time);
 	rc = set_uuid(&h);
 	rc = rc ? rc : make_keys(&h, key);
-	rc = rc ? rc : wrap_key(&h, key, pass, pass_len, material);
+	rc = rc ? rc : luks_wrap_key(&h, 0, key, pass, pass_len, material);
 	if (rc)
 		err_set(e, ERR_HOST, -rc, "%s: cannot make a key: %s", f->image, strerror(-rc));
 	rc = rc ? rc : write_all(f, &h, material, e);

@@ -53,6 +53,11 @@ static int file_write(void *ctx, uint64_t off, const void *buf, size_t len)
 	return co_pwrite(ctx, off, buf, len, 0);
 }
 
+static int file_flush(void *ctx)
+{
+	return co_flush(ctx);
+}
+
 static struct luks_file header_of(struct blk_node *file)
 {
 	return (struct luks_file){
@@ -60,6 +65,7 @@ static struct luks_file header_of(struct blk_node *file)
 		.size = file->size,
 		.read = file_read,
 		.write = file_write,
+		.flush = file_flush,
 		.ctx = file,
 	};
 }
@@ -91,10 +97,12 @@ static int luks_open(struct blk_node *n, struct err *e)
 
 	if (rc)
 		return rc;
-	rc = secret_get(l->key_secret, &pass, &len, e);
-	if (rc)
-		err_prefix(e, "%s: ", n->filename);
-	rc = rc ? rc : luks_unlock(&f, &l->h, pass, len, &l->cipher, e);
+	if (!n->open.no_data) {
+		rc = secret_get(l->key_secret, &pass, &len, e);
+		if (rc)
+			err_prefix(e, "%s: ", n->filename);
+		rc = rc ? rc : luks_unlock(&f, &l->h, pass, len, &l->cipher, e);
+	}
 	rc = rc ? rc : set_size(n, e);
 	if (n->lim.align < SECTOR)
 		n->lim.align = SECTOR;
@@ -255,9 +263,9 @@ static void luks_submit(struct blk_node *n, struct blk_io *io)
 		blk_io_done_later(io, -ENOTSUP);
 		return;
 	}
-	co = co_create(run, io);
+	co = l->cipher ? co_create(run, io) : NULL;
 	if (!co) {
-		blk_io_done_later(io, -ENOMEM);
+		blk_io_done_later(io, l->cipher ? -ENOMEM : -EACCES);
 		return;
 	}
 	l->in_flight++;
@@ -351,12 +359,39 @@ static void *luks_info_of(const struct blk_node *n)
 	return luks_info(&((const struct luks *)n->p)->h);
 }
 
+static const struct prop luks_amend_props[] = {
+	LUKS_AMEND_PARAMS(struct luks_amend, , ""),
+	PROP_END,
+};
+
+static int luks_amend_image(struct blk_node *n, struct opts *o, const struct blk_amend *how,
+			    struct err *e)
+{
+	const struct luks_file f = header_of(n->file);
+	struct luks *l = n->p;
+	struct luks_amend a = { 0 };
+	const void *pass;
+	size_t len;
+	int rc;
+
+	props_defaults(luks_amend_props, &a);
+	a.keyslot = LUKS_SLOTS;
+	a.force = how->force;
+	rc = props_apply(luks_amend_props, &a, o, e);
+	rc = rc ? rc : secret_get(l->key_secret, &pass, &len, e);
+	rc = rc ? rc : luks_amend(&f, &l->h, &a, pass, len, e);
+	props_free(luks_amend_props, &a);
+	return rc;
+}
+
 static const struct blk_image_ops luks_image = {
 	.create_props = luks_create_props,
 	.create_size = sizeof(struct luks_params),
 	.create = luks_create_image,
 	.measure = luks_measure,
 	.info = luks_info_of,
+	.amend = luks_amend_image,
+	.amend_props = luks_amend_props,
 };
 
 const struct blk_driver blk_luks = {
@@ -372,4 +407,5 @@ const struct blk_driver blk_luks = {
 	.refresh = luks_refresh,
 	.truncate = luks_truncate,
 	.image = &luks_image,
+	.no_zeroes = true,
 };

@@ -47,6 +47,10 @@ static const struct prop qcow2_props[] = {
 	     "postpone writing which clusters are free; repaired after a crash"),
 	PROP(struct qcow2, data_file_name, PROP_STR, "data-file.filename", NULL,
 	     "the external data file, instead of the one that the image names"),
+	PROP(struct qcow2, crypt_format, PROP_STR, "encrypt.format", NULL,
+	     "how it is encrypted: luks, aes (as the image says, unless given)"),
+	PROP(struct qcow2, key_secret, PROP_STR, "encrypt.key-secret", NULL,
+	     "id of the -object secret that holds the passphrase"),
 	PROP_END,
 };
 
@@ -235,7 +239,8 @@ bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len)
 	if (host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
 	    overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
 	    (be32_to_cpu(q->hdr.nb_snapshots) &&
-	     overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)))
+	     overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)) ||
+	    overlap(host, len, q->crypt_host, q->crypt_len))
 		return true;
 	for (; at < host + len; at += q->cluster_size)
 		if (qcow2_array_refers(&q->l1, at) || qcow2_array_refers(&q->reftable, at))
@@ -442,18 +447,12 @@ static int check_features(struct qcow2 *q, struct err *e)
 		return bad(q, e, "autoclear_features", autoclear,
 			   "a raw external data file, but no external data file");
 	q->dirty_mark = q->dirty_mark_found = in & QCOW2_INCOMPAT_DIRTY;
-	switch (be32_to_cpu(q->hdr.crypt_method)) {
-	case QCOW2_CRYPT_NONE:
-		return 0;
-	case QCOW2_CRYPT_AES:
-		return unsupported(q, e, "crypt_method", QCOW2_CRYPT_AES,
-				   "AES encryption is not supported");
-	case QCOW2_CRYPT_LUKS:
-		return unsupported(q, e, "crypt_method", QCOW2_CRYPT_LUKS,
-				   "LUKS encryption is not supported");
-	default:
+	if (be32_to_cpu(q->hdr.crypt_method) > QCOW2_CRYPT_LUKS)
 		return bad(q, e, "crypt_method", be32_to_cpu(q->hdr.crypt_method), "unknown");
-	}
+	if (be32_to_cpu(q->hdr.crypt_method) && q->data_raw)
+		return unsupported(q, e, "crypt_method", be32_to_cpu(q->hdr.crypt_method),
+				   "encryption, with a raw external data file");
+	return 0;
 }
 
 /* A table of bytes at an offset of the header's. */
@@ -560,7 +559,7 @@ static int load_array(struct qcow2 *q, struct qcow2_array *a, uint64_t host, uin
 }
 
 /* Bytes of a slice: small ones, unless there would be too many. */
-static uint32_t slice_size(const struct qcow2 *q, uint64_t clusters)
+uint32_t qcow2_slice_size(const struct qcow2 *q, uint64_t clusters)
 {
 	uint64_t unit = q->cluster_size < SLICE_MIN ? q->cluster_size : SLICE_MIN;
 
@@ -627,11 +626,11 @@ static int load_tables(struct qcow2 *q, struct err *e)
 		rc = cache_sizes(q, &l2_bytes, &ref_bytes, e);
 	if (rc)
 		return rc;
-	unit = slice_size(q, q->l1.n);
+	unit = qcow2_slice_size(q, q->l1.n);
 	q->slice_entries = unit / q->entry_size;
 	q->slice_bits = q->cluster_bits + log2_of(q->slice_entries);
 	rc = qcow2_cache_init(&q->l2, q, unit, q->l1.n * (q->cluster_size / unit), l2_bytes);
-	unit = slice_size(q, q->reftable.n);
+	unit = qcow2_slice_size(q, q->reftable.n);
 	q->ref_slice_bits = log2_of(unit) + 3 - q->ref_order;
 	if (!rc)
 		rc = qcow2_cache_init(&q->refs, q, unit, q->reftable.n * (q->cluster_size / unit),
@@ -725,16 +724,17 @@ static int open_backing_file(struct qcow2 *q, const char *path, struct err *e)
 	struct blk_node *n = q->node, *file;
 	struct blk_open how = n->open;
 	const char *format = q->backing_format && *q->backing_format ? q->backing_format : NULL;
-	struct opts none = { 0 };
 	bool probed;
 	int rc;
 
+	if (opts_get(&q->backing_opts, "driver"))
+		format = opts_get(&q->backing_opts, "driver");
 	how.readonly = true;
 	how.auto_readonly = how.repair = false;
 	rc = blk_open_protocol(path, *path == '/', NULL, &how, &file, e);
 	if (rc)
 		return rc;
-	rc = blk_open_format(file, format, &none, &how, &n->backing, &probed, e);
+	rc = blk_open_format(file, format, &q->backing_opts, &how, &n->backing, &probed, e);
 	if (rc)
 		return rc;
 	n->backing->parent = n;
@@ -753,6 +753,10 @@ static int open_backing(struct qcow2 *q, struct err *e)
 	char *path;
 	int rc;
 
+	if (!q->backing_name && q->backing_opts.n)
+		return err_set(e, ERR_USAGE, EINVAL,
+			       "%s has no backing file: backing.%s has no use", q->node->filename,
+			       q->backing_opts.opt[0].key);
 	if (!q->backing_name || q->node->open.no_backing)
 		return 0;
 	path = beside(q, q->backing_name);
@@ -769,6 +773,10 @@ static int open_backing(struct qcow2 *q, struct err *e)
 		rc = open_backing_file(q, path, e);
 		if (rc)
 			err_prefix(e, "%s: backing file: ", q->node->filename);
+		if (rc == -ENOKEY)
+			err_hint(e,
+				 "add -object secret,id=sec1,file=PATH, and at this image "
+				 "backing.encrypt.key-secret=sec1 (backing.key-secret= for luks)");
 	}
 	chain = (struct chain *)(uintptr_t)here.above;
 	free(path);
@@ -877,6 +885,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 	q->data = n->file;
 	rc = set_up(q, e);
 	if (!rc)
+		rc = qcow2_crypt_open(q, e);
+	if (!rc)
 		rc = open_data_file(q, e);
 	if (!rc)
 		rc = open_backing(q, e);
@@ -892,12 +902,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 	return 0;
 }
 
-/* [co] All that is in memory; then the image is clean, and as long as it needs to be. */
-static int close_write(void *arg)
+int qcow2_make_clean(struct qcow2 *q)
 {
-	struct qcow2 *q = arg;
-	uint64_t end = q->virgin << q->cluster_bits;
-	struct err e;
 	int rc = 0;
 
 	while (!rc && q->writable && (q->freed[0].n || q->freed[1].n))
@@ -909,7 +915,20 @@ static int close_write(void *arg)
 	if (!rc && q->writable && q->dirty_mark) {
 		set_feature(&q->hdr.incompatible_features, QCOW2_INCOMPAT_DIRTY, false);
 		rc = WRITE_FIELDS(q, incompatible_features, incompatible_features);
+		q->dirty_mark = rc != 0;
 	}
+	return rc;
+}
+
+/* [co] All that is in memory; then the image is clean, and as long as it needs to be. */
+static int close_write(void *arg)
+{
+	struct qcow2 *q = arg;
+	uint64_t end;
+	struct err e;
+	int rc = qcow2_make_clean(q);
+
+	end = q->virgin << q->cluster_bits;
 	if (!rc && q->begun && q->node->file->size > end)
 		blk_node_truncate(q->node->file, end, &e); /* not on a device */
 	return rc;
@@ -920,8 +939,10 @@ static void qcow2_close(struct blk_node *n)
 	struct qcow2 *q = qcow2_of(n);
 	int rc = 0;
 
-	if (!q->node)
+	if (!q->node) {
+		opts_free(&q->backing_opts);
 		return;
+	}
 	if (q->opened && q->begun && q->writable)
 		rc = qcow2_run(q, close_write, q);
 	if (rc)
@@ -936,11 +957,30 @@ static void qcow2_close(struct blk_node *n)
 	free(q->freed[1].item);
 	qcow2_io_free(q);
 	qcow2_compress_free(q);
+	qcow2_crypt_free(q);
+	opts_free(&q->backing_opts);
 	free(q->hdr_more);
 	free(q->ext);
 	free(q->backing_name);
 	free(q->backing_format);
 	q->node = NULL;
+}
+
+/* Keys of the backing file. */
+static int qcow2_keys(struct blk_node *n, struct opts *o, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(n);
+
+	for (size_t i = 0; i < o->n; i++) {
+		struct opt *opt = &o->opt[i];
+
+		if (opt->used || strncmp(opt->key, "backing.", 8) || !opt->key[8])
+			continue;
+		if (opts_add(&q->backing_opts, opt->key + 8, opt->val))
+			return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+		opt->used = true;
+	}
+	return 0;
 }
 
 static int qcow2_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -1043,7 +1083,8 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 {
 	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
 
-	if (c.q->external || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
+	if (c.q->external || c.q->crypt || qcow2_run(c.q, look_up, &c) ||
+	    c.map.kind != QCOW2_K_DATA)
 		return false;
 	*at = c.map.host;
 	return true;
@@ -1168,7 +1209,7 @@ static int resize(void *arg)
 	return c->size < end ? qcow2_map_discard(q, c->size, end - c->size, true) : 0;
 }
 
-static int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
+int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(n);
 	struct call c = { .q = q, .size = size, .e = e };
@@ -1228,8 +1269,7 @@ static int rewrite(void *arg)
 	return rc ? rc : qcow2_rewrite_header(q);
 }
 
-static int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format,
-			     struct err *e)
+int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(n);
 	char *name = backing ? strdup(backing) : NULL, *old_name = q->backing_name;
@@ -1306,6 +1346,10 @@ static void *qcow2_info(const struct blk_node *n)
 				    json_boolean(be64_to_cpu(q->hdr.compatible_features) &
 						 QCOW2_COMPAT_LAZY_REFCOUNTS));
 	json_object_set_new(j, "refcount-bits", json_integer(1 << q->ref_order));
+	if (q->crypt) {
+		json_object_set_new(j, "encrypt", qcow2_crypt_info(q));
+		json_object_set_new(j, "encrypted", json_true());
+	}
 	if (q->v3) {
 		json_object_set_new(j, "corrupt", json_boolean(in & QCOW2_INCOMPAT_CORRUPT));
 		json_object_set_new(j, "extended-l2", json_boolean(q->ext_l2));
@@ -1335,6 +1379,8 @@ static const struct blk_image_ops image_ops = {
 	.snap_load = qcow2_snap_load,
 	.vmstate_write = qcow2_vmstate_write,
 	.vmstate_read = qcow2_vmstate_read,
+	.amend = qcow2_amend,
+	.amend_props = qcow2_amend_props,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 
@@ -1344,6 +1390,7 @@ const struct blk_driver blk_qcow2 = {
 	.size = sizeof(struct qcow2),
 	.props = qcow2_props,
 	.probe = qcow2_probe,
+	.keys = qcow2_keys,
 	.open = qcow2_open,
 	.close = qcow2_close,
 	.submit = qcow2_submit,

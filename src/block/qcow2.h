@@ -8,6 +8,8 @@
  *   qcow2_refcount.c  refcounts: allocating and freeing host clusters
  *   qcow2_cache.c     tables in memory, and writing them back in order
  *   qcow2_compress.c  compressed clusters
+ *   qcow2_amend.c     giving options of an image other values
+ *   qcow2_width.c     refcounts of another width
  *   qcow2_create.c    making images
  *   qcow2_walk.c      counting what is referenced (qcow2_walk.h)
  *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
@@ -15,6 +17,7 @@
  *   qcow2_snapshot.c  snapshots, and the memory of a saved machine
  *   qcow2_snaptable.c the table of snapshots
  *   qcow2_switch.c    changing refcounts and tables all at once, for snapshots
+ *   qcow2_crypt.c     encryption of data
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
  * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
@@ -41,6 +44,8 @@
 #include "co_io.h"
 #include "internal.h"
 #include "loop.h"
+#include "luks.h"
+#include "opts.h"
 #include "props.h"
 #include "wire/qcow2.h"
 
@@ -186,6 +191,8 @@ struct qcow2 {
 	uint64_t l2_cache_size, refcount_cache_size, cache_size, clean_interval;
 	bool want_lazy;
 	char *data_file_name;
+	char *crypt_format, *key_secret;
+	struct opts backing_opts; /* keys that are the backing file's */
 
 	/* what every request looks at */
 	struct blk_node *node, *data; /* data: node->file, or the external data file */
@@ -200,6 +207,10 @@ struct qcow2 {
 	struct qcow2_cache l2, refs;
 	struct qcow2_array l1, reftable;
 	struct qcow2_alloc *allocs;
+
+	/* NULL: data are as the guest has them. With it all requests go through coroutines. */
+	struct qcow2_crypt *crypt;
+	uint64_t crypt_host, crypt_len; /* of the LUKS header in the file */
 
 	uint32_t l2_entries; /* of a table (a cluster) */
 	uint32_t slice_entries;
@@ -279,6 +290,12 @@ int qcow2_write_header(struct qcow2 *q, size_t from, size_t end);
 /* [co] Header, extensions and backing name anew, durable. -ENOSPC: they do not fit the first
  * cluster. */
 int qcow2_rewrite_header(struct qcow2 *q);
+/* [co] All tables to the file, and the mark that refcounts may be wrong off the header. */
+int qcow2_make_clean(struct qcow2 *q);
+/* Bytes of a slice of a table, when there are so many of those clusters. */
+uint32_t qcow2_slice_size(const struct qcow2 *q, uint64_t clusters);
+int qcow2_set_backing(struct blk_node *n, const char *backing, const char *format, struct err *e);
+int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e);
 /* The extension of that type: its data in q->ext, and *len; NULL: there is none. */
 uint8_t *qcow2_ext_find(struct qcow2 *q, uint32_t type, uint32_t *len);
 /* Puts an extension in the place of the one of that type; data NULL: removes it. Memory only. */
@@ -403,6 +420,25 @@ int qcow2_read_buf(struct qcow2 *q, uint64_t off, void *buf, size_t len);
 int qcow2_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
 		unsigned n_iov, uint64_t skip);
 
+/* --- qcow2_crypt.c --------------------------------------------------------------------------- */
+
+/*
+ * What the header says of encryption, and the key, unless only metadata are wanted (open.no_data).
+ * -ENOKEY: none was given.
+ */
+int qcow2_crypt_open(struct qcow2 *q, struct err *e);
+void qcow2_crypt_free(struct qcow2 *q);
+/* [co] Of q->data, which hold guest offset off at host; to iov from skip on. */
+int qcow2_crypt_read(struct qcow2 *q, uint64_t off, uint64_t host, uint64_t len,
+		     const struct iovec *iov, unsigned n_iov, uint64_t skip);
+/* [co] All of iov to q->data. iov's memory stays as it is. */
+int qcow2_crypt_write(struct qcow2 *q, uint64_t host, uint64_t len, const struct iovec *iov,
+		      unsigned n_iov);
+/* "encrypt" of info: a new json_t *. */
+void *qcow2_crypt_info(const struct qcow2 *q);
+/* Key slots added or erased. */
+int qcow2_crypt_amend(struct qcow2 *q, const struct luks_amend *a, struct err *e);
+
 /* --- qcow2_compress.c ----------------------------------------------------------------------- */
 
 /* Any thread. Bytes of out that are used; 0: it does not get smaller than max; -errno. */
@@ -427,6 +463,9 @@ struct qcow2_create {
 	uint64_t cluster_size;
 	uint32_t refcount_bits;
 	bool lazy_refcounts, extended_l2, data_file_raw;
+	bool old_encryption;
+	char *crypt_format;
+	struct luks_params luks;
 };
 #define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
 extern const struct prop qcow2_create_props[];
@@ -528,6 +567,17 @@ int qcow2_vmstate_write(struct blk_node *n, uint64_t off, const void *buf, size_
 int qcow2_vmstate_read(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);
 /* [co] Forgets what lies behind the disk. */
 int qcow2_vmstate_clear(struct qcow2 *q);
+/* --- qcow2_amend.c ---------------------------------------------------------------------------- */
+
+extern const struct prop qcow2_amend_props[];
+int qcow2_amend(struct blk_node *n, struct opts *o, const struct blk_amend *how, struct err *e);
+
+/* --- qcow2_width.c ---------------------------------------------------------------------------- */
+
+ * [co] The refcount table and its blocks anew, with counts of 1 << order bits. Nothing
+ * else goes on. progress: of blocks; may be NULL.
+int qcow2_set_refcount_order(struct qcow2 *q, uint32_t order,
+			     void (*progress)(uint64_t done, uint64_t total), struct err *e);
 
 /* --- qcow2_repair.c --------------------------------------------------------------------------- */
 

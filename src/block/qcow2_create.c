@@ -15,6 +15,7 @@
 #include "err.h"
 #include "opts.h"
 #include "qcow2.h"
+#include "secret.h"
 
 enum { COMPAT_V2, COMPAT_V3 };
 enum { PREALLOC_OFF, PREALLOC_METADATA, PREALLOC_FALLOC, PREALLOC_FULL };
@@ -47,6 +48,11 @@ const struct prop qcow2_create_props[] = {
 	     "file that holds the data, apart from the image"),
 	PROP(struct qcow2_create, data_file_raw, PROP_BOOL, "data_file_raw", "off",
 	     "that file is a raw image at any time"),
+	PROP(struct qcow2_create, old_encryption, PROP_BOOL, "encryption", "off",
+	     "the old encryption, which is not made any more; see encrypt.format"),
+	PROP(struct qcow2_create, crypt_format, PROP_STR, "encrypt.format", NULL,
+	     "luks: encrypts the data"),
+	LUKS_PARAMS(struct qcow2_create, luks., "encrypt."),
 	PROP_END,
 };
 
@@ -60,7 +66,8 @@ struct plan {
 	uint32_t cluster_bits, ref_order;
 	uint64_t l1_entries;
 	/* clusters */
-	uint64_t table, blocks, l1;
+	uint64_t table, blocks, l1, crypt;
+	uint64_t crypt_bytes; /* of the LUKS header; 0: none */
 	struct blk_node *file;
 };
 
@@ -91,6 +98,36 @@ static int check_v2(const struct plan *p, struct err *e)
 	err_set(e, ERR_USAGE, EINVAL, "%s: %s needs version 3 of the format", p->filename, what);
 	err_hint(e, "use compat=1.1");
 	return -EINVAL;
+}
+
+static int check_crypt(struct plan *p, struct err *e)
+{
+	const struct qcow2_create *o = &p->o;
+	const struct luks_params *l = &o->luks;
+	bool aes = o->crypt_format && !strcmp(o->crypt_format, "aes");
+
+	if (o->old_encryption || aes) {
+		err_set(e, ERR_USAGE, ENOTSUP,
+			"%s: %s: the old AES encryption is not made any more, as it is weak",
+			p->filename, aes ? "encrypt.format=aes" : "encryption=on");
+		err_hint(e, "use encrypt.format=luks,encrypt.key-secret=ID");
+		return -ENOTSUP;
+	}
+	if (!o->crypt_format) {
+		if (!l->key_secret && !l->cipher_alg && !l->cipher_mode && !l->ivgen_alg &&
+		    !l->ivgen_hash_alg && !l->hash_alg)
+			return 0;
+		return refuse(p, e, "options encrypt.X need encrypt.format=luks");
+	}
+	if (strcmp(o->crypt_format, "luks") != 0) {
+		err_set(e, ERR_USAGE, EINVAL, "%s: encrypt.format=%s is not known", p->filename,
+			o->crypt_format);
+		err_hint(e, "known: luks");
+		return -EINVAL;
+	}
+	if (o->data_file_raw)
+		return refuse(p, e, "data_file_raw=on together with encryption");
+	return luks_header_size(l, &p->crypt_bytes, e);
 }
 
 static int check_options(struct plan *p, struct err *e)
@@ -148,6 +185,8 @@ static int plan(struct plan *p, const struct blk_create *c, struct err *e)
 	p->backing_format = c->backing ? c->backing_format : p->o.backing_fmt;
 	p->v3 = p->o.compat % 2 == COMPAT_V3;
 	rc = check_options(p, e);
+	if (!rc)
+		rc = check_crypt(p, e);
 	if (rc)
 		return rc;
 	if (p->o.data_file_raw && !p->o.preallocation)
@@ -162,7 +201,8 @@ static int plan(struct plan *p, const struct blk_create *c, struct err *e)
 			       p->filename, p->size, p->o.cluster_size);
 	mask = p->o.cluster_size - 1;
 	p->l1 = (p->l1_entries * 8 + mask) >> p->cluster_bits;
-	count_refs(p, 1 + p->l1);
+	p->crypt = (p->crypt_bytes + mask) >> p->cluster_bits;
+	count_refs(p, 1 + p->l1 + p->crypt);
 	return 0;
 }
 
@@ -211,6 +251,7 @@ static struct qcow2_header header_of(const struct plan *p)
 		.magic = cpu_to_be32(QCOW2_MAGIC),
 		.version = cpu_to_be32(p->v3 ? 3 : 2),
 		.cluster_bits = cpu_to_be32(p->cluster_bits),
+		.crypt_method = cpu_to_be32(p->crypt ? QCOW2_CRYPT_LUKS : QCOW2_CRYPT_NONE),
 		.size = cpu_to_be64(p->size),
 		.l1_size = cpu_to_be32((uint32_t)p->l1_entries),
 		.l1_table_offset =
@@ -228,6 +269,11 @@ static struct qcow2_header header_of(const struct plan *p)
 	};
 }
 
+static uint64_t crypt_host(const struct plan *p)
+{
+	return (1 + p->table + p->blocks + p->l1) << p->cluster_bits;
+}
+
 /* The first cluster. The table of names is left out where clusters are too small for it. */
 static int write_header(const struct plan *p, struct err *e)
 {
@@ -237,7 +283,7 @@ static int write_header(const struct plan *p, struct err *e)
 	uint8_t *buf;
 	int rc;
 
-	if (fixed + name + 3 * 16 + (p->backing_format ? strlen(p->backing_format) : 0) +
+	if (fixed + name + 5 * 16 + (p->backing_format ? strlen(p->backing_format) : 0) +
 		    (p->o.data_file ? strlen(p->o.data_file) : 0) >
 	    cluster)
 		return refuse(p, e, "the names do not fit the header: use a larger cluster_size");
@@ -247,6 +293,12 @@ static int write_header(const struct plan *p, struct err *e)
 	if (p->backing)
 		at = put_text(buf, at, QCOW2_EXT_BACKING_FORMAT, p->backing_format);
 	at = put_text(buf, at, QCOW2_EXT_DATA_FILE, p->o.data_file);
+	if (p->crypt) {
+		struct qcow2_crypt_ext x = { cpu_to_be64(crypt_host(p)),
+					     cpu_to_be64(p->crypt_bytes) };
+
+		at = put_ext(buf, at, QCOW2_EXT_CRYPT, &x, sizeof(x));
+	}
 	if (p->v3 && at + 8 * sizeof(struct qcow2_feature_name) + 16 + name <= cluster)
 		at = put_features(buf, at);
 	at += sizeof(struct qcow2_ext); /* the end mark */
@@ -263,7 +315,7 @@ static int write_header(const struct plan *p, struct err *e)
 
 static int write_refs(const struct plan *p)
 {
-	uint64_t used = 1 + p->table + p->blocks + p->l1;
+	uint64_t used = 1 + p->table + p->blocks + p->l1 + p->crypt;
 	unsigned bits = p->cluster_bits + 3 - p->ref_order;
 	uint8_t *buf = malloc(p->o.cluster_size);
 	int rc = buf ? 0 : -ENOMEM;
@@ -327,14 +379,60 @@ static int open_empty(const char *name, const struct blk_create *c, struct blk_n
 	return rc;
 }
 
+static int luks_read(void *ctx, uint64_t off, void *buf, size_t len)
+{
+	const struct plan *p = ctx;
+
+	return blk_node_pread(p->file, crypt_host(p) + off, buf, len);
+}
+
+static int luks_write(void *ctx, uint64_t off, const void *buf, size_t len)
+{
+	const struct plan *p = ctx;
+
+	return blk_node_pwrite(p->file, crypt_host(p) + off, buf, len);
+}
+
+/* A new key, for whoever has the passphrase. */
+static int write_luks(struct plan *p, const void *pass, size_t len, struct err *e)
+{
+	struct luks_file f = { .image = p->filename,
+			       .size = p->crypt_bytes,
+			       .read = luks_read,
+			       .write = luks_write,
+			       .ctx = p };
+	int rc = blk_node_zero(p->file, crypt_host(p), p->crypt << p->cluster_bits, BLK_UNMAP);
+
+	return rc ? rc : luks_create(&f, &p->o.luks, pass, len, NULL, e);
+}
+
+static int get_secret(const struct plan *p, const void **pass, size_t *len, struct err *e)
+{
+	int rc = 0;
+
+	if (p->crypt && !p->o.luks.key_secret) {
+		rc = refuse(p, e, "encrypt.format=luks needs encrypt.key-secret=");
+		err_hint(e, "add -object secret,id=sec0,file=PATH and encrypt.key-secret=sec0");
+	} else if (p->crypt) {
+		rc = secret_get(p->o.luks.key_secret, pass, len, e);
+		if (rc)
+			err_prefix(e, "%s: encrypt.", p->filename);
+	}
+	return rc;
+}
+
 static int write_empty(struct plan *p, const struct blk_create *c, struct err *e)
 {
 	uint64_t l1 = (1 + p->table + p->blocks) << p->cluster_bits, end;
-	int rc = open_empty(p->filename, c, &p->file, e);
+	const void *pass = NULL;
+	size_t len = 0;
+	int rc = get_secret(p, &pass, &len, e);
 
+	if (!rc)
+		rc = open_empty(p->filename, c, &p->file, e);
 	if (rc)
 		return rc;
-	end = l1 + (p->l1 << p->cluster_bits);
+	end = l1 + ((p->l1 + p->crypt) << p->cluster_bits);
 	rc = blk_node_truncate(p->file, end, e);
 	if (rc) {
 		blk_node_close(p->file);
@@ -344,6 +442,8 @@ static int write_empty(struct plan *p, const struct blk_create *c, struct err *e
 	rc = write_refs(p);
 	if (!rc)
 		rc = blk_node_zero(p->file, l1, p->l1 << p->cluster_bits, BLK_UNMAP);
+	if (!rc && p->crypt)
+		rc = write_luks(p, pass, len, e);
 	/* The header last: what is no image yet does not look like one. */
 	if (!rc)
 		rc = blk_node_flush(p->file);
@@ -384,6 +484,30 @@ struct fill {
 	int how;
 };
 
+/* [co] The same of encrypted data: zeroes are not zero on the host. */
+static int fill_encrypted(struct qcow2 *q, int how)
+{
+	static const uint8_t zeroes[1 << 16] __attribute__((aligned(4096)));
+	uint64_t size = q->node->size,
+		 step = how == PREALLOC_FULL ? sizeof(zeroes) : q->cluster_size;
+	struct qcow2_map m;
+	int rc = 0;
+
+	for (uint64_t off = 0; !rc && how > PREALLOC_METADATA && off < size; off += step) {
+		uint64_t n = size - off < step ? size - off : step;
+		struct iovec iov = { .iov_base = (void *)(uintptr_t)zeroes, .iov_len = n };
+
+		if (how == PREALLOC_FULL) {
+			rc = qcow2_write(q, off, n, &iov, 1, 0);
+			continue;
+		}
+		rc = qcow2_map_at(q, off, n, &m);
+		if (!rc && m.host)
+			rc = co_zero(q->data, m.host, q->cluster_size, 0);
+	}
+	return rc;
+}
+
 /* [co] Room on the host for what is mapped. */
 static int fill_data(struct qcow2 *q, int how)
 {
@@ -418,15 +542,17 @@ static int preallocate(void *arg)
 	if (!rc)
 		rc = qcow2_map_preallocate(q, 0, q->node->size);
 	if (!rc)
-		rc = fill_data(q, f->how);
+		rc = q->crypt ? fill_encrypted(q, f->how) : fill_data(q, f->how);
 	return rc ? rc : qcow2_write_back(q, true);
 }
 
 static int fill_image(const struct plan *p, const struct blk_create *c, struct err *e)
 {
 	struct blk_open how = { .locking = true };
-	struct blk_node *n;
+	struct opts keys = { 0 };
+	struct blk_node *file, *n;
 	struct fill f;
+	bool probed;
 	int rc;
 
 	if (p->o.preallocation == PREALLOC_OFF)
@@ -434,7 +560,12 @@ static int fill_image(const struct plan *p, const struct blk_create *c, struct e
 	if (c->how)
 		how = *c->how;
 	how.readonly = false;
-	rc = blk_node_open_file(p->filename, "qcow2", &how, &n, e);
+	if (p->crypt && opts_add(&keys, "encrypt.key-secret", p->o.luks.key_secret))
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	rc = blk_open_protocol(p->filename, false, NULL, &how, &file, e);
+	if (!rc)
+		rc = blk_open_format(file, "qcow2", &keys, &how, &n, &probed, e);
+	opts_free(&keys);
 	if (rc)
 		return rc;
 	f = (struct fill){ qcow2_of(n), p->o.preallocation };
@@ -477,8 +608,8 @@ int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 	data = p.o.data_file ? 0 : ((data + mask) & ~mask) >> p.cluster_bits;
 	if (p.o.data_file)
 		clusters = 0;
-	count_refs(&p, 1 + p.l1 + tables + clusters);
-	meta = 1 + p.l1 + tables + p.table + p.blocks;
+	count_refs(&p, 1 + p.l1 + p.crypt + tables + clusters);
+	meta = 1 + p.l1 + p.crypt + tables + p.table + p.blocks;
 	*required = (meta + (data < clusters ? data : clusters)) << p.cluster_bits;
 	*fully_allocated = (meta + clusters) << p.cluster_bits;
 	return 0;

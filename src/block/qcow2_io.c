@@ -111,7 +111,9 @@ int qcow2_read(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *
 			break;
 		switch (m.kind) {
 		case QCOW2_K_DATA:
-			rc = read_to_end(q->data, q->data->size, m.host, m.len, iov, n_iov, skip);
+			rc = q->crypt ? qcow2_crypt_read(q, off, m.host, m.len, iov, n_iov, skip)
+				      : read_to_end(q->data, q->data->size, m.host, m.len, iov,
+						    n_iov, skip);
 			break;
 		case QCOW2_K_COMPRESSED:
 			rc = qcow2_read_compressed(q, m.desc, off & (q->cluster_size - 1), m.len,
@@ -239,6 +241,8 @@ static int write_compressed(struct qcow2 *q, const struct blk_io *io)
 
 	if (q->external || io->off & (q->cluster_size - 1))
 		rc = -EINVAL;
+	if (q->crypt)
+		rc = -ENOTSUP;
 	for (uint64_t at = 0; !rc && at < io->len; at += q->cluster_size) {
 		uint64_t len = io->len - at < q->cluster_size ? io->len - at : q->cluster_size;
 		struct compression c;
@@ -530,7 +534,8 @@ void qcow2_submit(struct blk_node *n, struct blk_io *io)
 		blk_io_done_later(io, ret);
 		return;
 	}
-	if (io->op == BLK_READ ? fast_read(q, io) : io->op == BLK_WRITE && fast_write(q, io))
+	if (!q->crypt &&
+	    (io->op == BLK_READ ? fast_read(q, io) : io->op == BLK_WRITE && fast_write(q, io)))
 		return;
 	if (io->op == BLK_FLUSH && q->writable && !q->external && !qcow2_is_dirty(q)) {
 		blk_node_submit(n->file, io);

@@ -519,7 +519,8 @@ static int write_data(struct qcow2 *q, const struct job *j, const struct iovec *
 				   " would be written over metadata at %#" PRIx64,
 				   j->off, host);
 	if (!rc)
-		rc = co_iov(q->data, BLK_WRITE, host, len, all, n, 0);
+		rc = q->crypt ? qcow2_crypt_write(q, host, len, all, n)
+			      : co_iov(q->data, BLK_WRITE, host, len, all, n, 0);
 	free(head);
 	free(tail);
 	free(all);
@@ -562,6 +563,7 @@ static int write_job(struct qcow2 *q, struct job *j, const struct iovec *iov, un
 		j->host = j->start;
 	else if (j->fresh)
 		rc = qcow2_alloc(q, n, false, &j->host, &got, &j->zero);
+	j->zero &= !q->crypt;
 	if (rc)
 		return rc;
 	if (got < n) { /* the rest is another job */
@@ -777,6 +779,20 @@ static uint64_t placed_bitmap(const struct qcow2 *q, uint64_t off, uint64_t bitm
 	return zero ? all_subs(q) : all_subs(q) << 32;
 }
 
+/* [co] Zeroes as the guest sees them. */
+static int zero_data(struct qcow2 *q, uint64_t host, uint64_t len)
+{
+	int rc = q->crypt ? 0 : co_zero(q->data, host, len, 0);
+
+	for (uint64_t at = 0, n; q->crypt && !rc && at < len; at += n) {
+		struct iovec iov = { .iov_base = (void *)(uintptr_t)zeroes };
+
+		n = iov.iov_len = min64(sizeof(zeroes), len - at);
+		rc = qcow2_crypt_write(q, host + at, n, &iov, 1);
+	}
+	return rc;
+}
+
 int qcow2_map_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
@@ -784,7 +800,7 @@ int qcow2_map_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
 	while (off < end) {
 		uint64_t n, host = off, desc, bitmap;
 		struct qcow2_table *t;
-		bool zero = q->external;
+		bool zero = q->external && !q->crypt;
 		int rc = get_to_change(q, off, &t);
 
 		if (rc)
@@ -796,8 +812,9 @@ int qcow2_map_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
 		}
 		if (!q->external)
 			rc = qcow2_alloc(q, n, false, &host, &n, &zero);
+		zero &= !q->crypt;
 		if (!rc && !zero && !q->v3) {
-			rc = co_zero(q->data, host, n << q->cluster_bits, 0);
+			rc = zero_data(q, host, n << q->cluster_bits);
 			zero = true;
 		}
 		if (!rc)

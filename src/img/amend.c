@@ -14,6 +14,7 @@ struct amend {
 
 static int amend(struct amend *a, const char *name)
 {
+	const struct blk_amend how = { .force = a->force, .progress = img_progress };
 	struct blk_node *n;
 	struct err e;
 	int rc;
@@ -26,7 +27,7 @@ static int amend(struct amend *a, const char *name)
 		return 1;
 	}
 	img_progress_begin(a->progress && !a->quiet);
-	rc = n->drv->image->amend(n, &a->o, &e);
+	rc = n->drv->image->amend(n, &a->o, &how, &e);
 	if (!rc)
 		rc = opts_check_used(&a->o, NULL, 0, &e);
 	img_progress_end(!rc);
@@ -43,7 +44,7 @@ static int help(const struct amend *a)
 		return 1;
 	if (!drv->image || !drv->image->amend)
 		return img_fail("Format driver '%s' does not support option amendment", drv->name);
-	img_options_help(drv, false);
+	img_amend_help(drv);
 	return 0;
 }
 

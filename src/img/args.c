@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../block/internal.h"
 #include "img.h"
+#include "secret.h"
 
 /* --- messages --- */
 
@@ -149,6 +151,33 @@ static int take(const struct img_opt *o, const char *arg)
 	return 0;
 }
 
+/* secret,id=ID,... or JSON */
+static int add_object(const char *arg)
+{
+	struct opts o = { 0 };
+	const char *type;
+	struct err e;
+	int rc;
+
+	if (*arg == '{')
+		rc = blk_opts_from_json(&o, arg, &e);
+	else
+		rc = opts_parse(&o, arg, "qom-type", &e);
+	type = rc ? NULL : opts_get(&o, "qom-type");
+	if (!rc && (!type || strcmp(type, "secret") != 0)) {
+		rc = err_set(&e, ERR_USAGE, EINVAL, "images need no object '%s'", type ? type : "");
+		err_hint(&e, "a passphrase is --object secret,id=ID,file=PATH");
+	}
+	if (!rc)
+		rc = secret_add(&o, &e);
+	opts_free(&o);
+	if (rc) {
+		err_prefix(&e, "--object: ");
+		img_error(&e);
+	}
+	return rc;
+}
+
 static int unrecognized(char **argv, const struct img_opt *opts)
 {
 	const char *names[OPTS_MAX], *word = argv[optind - 1];
@@ -225,11 +254,7 @@ int img_parse(int argc, char **argv, const struct img_opt *opts)
 		}
 		if (c == '?')
 			return unrecognized(argv, opts);
-		if (c == LONG - 1) {
-			img_fail("--object %s: objects are not supported", optarg);
-			return -1;
-		}
-		if (take(find(opts, c), optarg))
+		if (c == LONG - 1 ? add_object(optarg) : take(find(opts, c), optarg))
 			return -1;
 	}
 	return optind;

@@ -138,7 +138,7 @@ static int repairs(const char *what, unsigned *fix)
 
 int img_check(int argc, char **argv)
 {
-	struct check c = { .how = { .no_backing = true, .repair = true } };
+	struct check c = { .how = { .no_backing = true, .repair = true, .no_data = true } };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &c.how.format },
 		{ 0, "image-opts", IMG_FLAG, &c.how.image_opts },

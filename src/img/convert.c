@@ -35,7 +35,7 @@ struct source {
 
 struct convert {
 	struct img_how from, to;
-	struct opts o;
+	struct opts o, keys; /* -o; what opening the new image takes */
 	const char *format, *backing, *backing_format, *snapshot, *workers, *sparse_text,
 		*rate_text;
 	bool target_opts, target_is_zero, offload, compress, progress, quiet, keep, out_of_order,
@@ -468,7 +468,7 @@ static int add(struct opts *o, const char *key, const char *val)
 static int make_target(struct convert *c, const struct blk_driver *drv)
 {
 	struct img_new new = { .drv = NULL };
-	const char *prealloc;
+	const char *prealloc, *secret, *key = "encrypt.key-secret";
 	char buf[64];
 	int rc = 1;
 
@@ -485,8 +485,15 @@ static int make_target(struct convert *c, const struct blk_driver *drv)
 			img_fail("Use of backing file requires explicit backing format");
 		else if (c->compress && prealloc && strcmp(prealloc, "off") != 0)
 			img_fail("Compression and preallocation not supported at the same time");
+		else if (c->compress && img_new_get(&new, "encrypt.format", buf))
+			img_fail("Compression and encryption not supported at the same time");
 		else
 			rc = img_new_make(&new, c->output);
+		secret = img_new_get(&new, key, buf);
+		if (!secret)
+			secret = img_new_get(&new, key = "key-secret", buf);
+		if (!rc)
+			rc = add(&c->keys, key, secret);
 	}
 	img_new_free(&new);
 	return rc ? 1 : 0;
@@ -499,6 +506,7 @@ static int open_target(struct convert *c, const struct blk_driver *drv)
 	c->to.write = true;
 	c->to.format = c->target_opts ? NULL : drv->name;
 	c->to.image_opts = c->target_opts;
+	c->to.keys = &c->keys;
 	if (!c->to.cache)
 		c->to.cache = "unsafe";
 	if (img_open(c->output, &c->to, &c->dst))
@@ -511,6 +519,10 @@ static int open_target(struct convert *c, const struct blk_driver *drv)
 		c->zeroed = c->target_is_zero;
 	else if (strcmp(bottom->drv->name, "file") != 0)
 		c->zeroed = false; /* a device holds what it held */
+	if (c->dst->drv->no_zeroes) {
+		c->zeroed = false;
+		c->sparse = 0;
+	}
 	if (c->offload)
 		c->dst_fd = raw_fd(c->dst, O_WRONLY);
 	return 0;
@@ -566,6 +578,7 @@ static void finish(struct convert *c, int *rc)
 	if (c->dst_fd >= 0)
 		close(c->dst_fd);
 	opts_free(&c->o);
+	opts_free(&c->keys);
 }
 
 /* --- the command line --- */

@@ -49,6 +49,13 @@ static void help_line(const char *name, enum prop_type type, const char *help)
 	printf("  %-22s - %s\n", label, help ? help : "");
 }
 
+void img_amend_help(const struct blk_driver *drv)
+{
+	printf("Amend options for '%s':\n", drv->name);
+	for (const struct prop *p = drv->image->amend_props; p && p->name; p++)
+		help_line(p->name, p->type, p->help);
+}
+
 /* By name, whichever table they are in. */
 void img_options_help(const struct blk_driver *drv, bool file)
 {
@@ -234,9 +241,27 @@ struct create {
 
 /* Scripts know the line in this order; of what is not listed, the format's order comes last. */
 static const char *const order_qcow2[] = {
-	"cluster_size", "extended_l2", "preallocation",  "compression_type",
-	"size",         "data_file",   "data_file_raw",  "backing_file",
-	"backing_fmt",  "compat",      "lazy_refcounts", "refcount_bits",
+	"encryption",
+	"encrypt.format",
+	"encrypt.key-secret",
+	"encrypt.cipher-alg",
+	"encrypt.cipher-mode",
+	"encrypt.ivgen-alg",
+	"encrypt.ivgen-hash-alg",
+	"encrypt.hash-alg",
+	"encrypt.iter-time",
+	"cluster_size",
+	"extended_l2",
+	"preallocation",
+	"compression_type",
+	"size",
+	"data_file",
+	"data_file_raw",
+	"backing_file",
+	"backing_fmt",
+	"compat",
+	"lazy_refcounts",
+	"refcount_bits",
 	NULL,
 };
 static const char *const order_other[] = { "size", "backing_file", "backing_fmt", NULL };
@@ -256,7 +281,9 @@ static bool worth_saying(const struct create *c, const char *name)
 		if (!strcmp(c->o.opt[i].key, name))
 			return true;
 	return strcmp(name, "preallocation") && strcmp(name, "compat") && strcmp(name, "nocow") &&
-	       strcmp(name, "data_file_raw") && strcmp(name, "extent_size_hint");
+	       strcmp(name, "data_file_raw") && strcmp(name, "extent_size_hint") &&
+	       strcmp(name, "encryption") && strcmp(name, "encrypt.iter-time") &&
+	       strcmp(name, "iter-time");
 }
 
 static void say_option(const struct create *c, const char *name)
@@ -295,7 +322,7 @@ static void say_formatting(const struct create *c, const char *filename)
 /* The backing file must be there, and gives the size unless that was given. */
 static int look_at_backing(struct create *c, const char *filename)
 {
-	struct img_how how = { .format = c->n.backing_format, .look = true };
+	struct img_how how = { .format = c->n.backing_format, .look = true, .no_data = true };
 	struct blk_node *b;
 	char *path;
 	int rc;

@@ -65,7 +65,7 @@ struct img_opt {
 	void *to;
 };
 
-/* Also takes --help, and --object, which it refuses. Index of the first operand, or -1: told. */
+/* Also takes --help, and --object for secrets. Index of the first operand, or -1: told. */
 int img_parse(int argc, char **argv, const struct img_opt *opts);
 /* A size up to INT64_MAX; what: "image size". -errno: told. */
 int img_size(const char *what, const char *text, uint64_t *out);
@@ -83,6 +83,8 @@ struct img_how {
 	bool look; /* only to look at: when it is in use say so, and do without a lock */
 	bool no_backing;
 	bool repair; /* though damage is marked, or hides what can be made anew */
+	bool no_data; /* data are not looked at: an encrypted image needs no key */
+	struct opts *keys; /* of the image, when the name is a file's; NULL: none */
 	const char *cache; /* -t, -T; NULL: writeback */
 	int aio;
 };
@@ -163,5 +165,7 @@ const char *img_new_get(const struct img_new *n, const char *name, char buf[64])
 /* "-o help"; file: for a file that was named. */
 bool img_wants_help(const struct opts *o);
 void img_options_help(const struct blk_driver *drv, bool file);
+/* Of amend. */
+void img_amend_help(const struct blk_driver *drv);
 
 #endif

@@ -286,7 +286,7 @@ static void show(const struct info *in, const struct facts *f, unsigned n)
 int img_info(int argc, char **argv)
 {
 	/* Looking at an image needs none of those behind it. */
-	struct info in = { .how = { .look = true, .no_backing = true } };
+	struct info in = { .how = { .look = true, .no_backing = true, .no_data = true } };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &in.how.format },
 		{ 0, "image-opts", IMG_FLAG, &in.how.image_opts },

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "img.h"
+#include "secret.h"
 
 /* clang-format off */
 static const struct img_command commands[] = {
@@ -33,6 +34,8 @@ static const char text[] =
 	"OPTIONS  key=value,...; -o help lists those of the format\n"
 	"FORM     human or json\n"
 	"-U       take the image even when another program writes to it (reading only)\n"
+	"--object secret,id=ID,file=PATH\n"
+	"         a passphrase, for encrypt.key-secret=ID (key-secret=ID) at images\n"
 	"-p, -q   show progress (SIGUSR1 shows it once), show nothing but errors\n"
 	"The manual is posada-img(1).\n";
 
@@ -87,6 +90,7 @@ int main(int argc, char **argv)
 
 	err_program = "posada-img";
 	status = run(argc, argv);
+	secrets_wipe();
 	if (fflush(stdout) || ferror(stdout))
 		return img_fail("cannot write to standard output");
 	return status;

@@ -122,7 +122,9 @@ static int walk(struct map *m, struct blk_node *n)
 
 int img_map(int argc, char **argv)
 {
-	struct map m = { .how = { .look = true }, .length = UINT64_MAX, .first = true };
+	struct map m = { .how = { .look = true, .no_data = true },
+			 .length = UINT64_MAX,
+			 .first = true };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &m.how.format },
 		{ 0, "image-opts", IMG_FLAG, &m.how.image_opts },

@@ -130,7 +130,9 @@ static int run(struct measure *m, const char *name)
 
 int img_measure(int argc, char **argv)
 {
-	struct measure m = { .how = { .look = true }, .format = "raw", .size = UINT64_MAX };
+	struct measure m = { .how = { .look = true, .no_data = true },
+			     .format = "raw",
+			     .size = UINT64_MAX };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &m.how.format },
 		{ 0, "image-opts", IMG_FLAG, &m.how.image_opts },

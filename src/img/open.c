@@ -68,6 +68,7 @@ static struct blk_open open_how(const struct img_how *how)
 		.share_rw = how->share,
 		.no_backing = how->no_backing,
 		.repair = how->repair,
+		.no_data = how->no_data,
 		.loop = img_loop(NULL),
 	};
 }
@@ -119,7 +120,8 @@ static int open_plain(const char *name, const struct img_how *i, const struct bl
 
 	rc = blk_open_protocol(name, false, NULL, how, &file, e);
 	if (!rc)
-		rc = blk_open_format(file, i->format, &none, how, out, &probed_raw, e);
+		rc = blk_open_format(file, i->format, i->keys ? i->keys : &none, how, out,
+				     &probed_raw, e);
 	if (!rc && probed_raw && i->write)
 		img_warn("the format of '%s' was not given, and it looks like raw: "
 			 "say -f raw if that is so",
@@ -164,7 +166,7 @@ int img_open(const char *name, const struct img_how *how, struct blk_node **out)
 	if (rc == -EBUSY)
 		err_hint(&e, how->write ? "stop that first"
 					: "stop that first, or read it as it is by -U");
-	if (rc == -ENOENT)
+	if (rc == -ENOENT && !e.hint[0])
 		err_hint(&e, "look at the name, or make it by posada-img create");
 	err_prefix(&e, "Could not open '%s': ", name);
 	img_error(&e);

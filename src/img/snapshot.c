@@ -192,7 +192,7 @@ int img_snapshot(int argc, char **argv)
 	if (argc - i != 1)
 		return img_misuse("Expecting one image file name");
 	s.how.write = s.apply || s.create || s.remove;
-	s.how.look = !s.how.write;
+	s.how.look = s.how.no_data = !s.how.write;
 	/* Applying may make the disk larger than its backing file; no data of that are needed. */
 	if (img_open(argv[i], &s.how, &n))
 		return 1;

@@ -42,7 +42,7 @@ t_create_refused() {
 	both_fail 1 "Not enough arguments"
 	both_fail 1 "option '-f' requires an argument" create -f
 	ours create --object secret,id=s x 1M 2>"$T/p.err" && fail "--object was taken"
-	says "--object secret,id=s"
+	says "neither file= nor data="
 	# Room for it there is not.
 	mkdir "$T/small" && mount -t tmpfs -o size=1M none "$T/small" 2>/dev/null || return 0
 	ours create -q -o preallocation=full "$T/small/x" 2M 2>"$T/p.err" && fail "more than there is room for"
