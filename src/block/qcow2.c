@@ -187,12 +187,16 @@ static void set_feature(struct be64 *field, uint64_t bit, bool on)
 /* [co] Begin_lock is held. */
 static int mark_begun(struct qcow2 *q)
 {
-	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+	uint64_t kept = QCOW2_AUTOCLEAR_DATA_FILE_RAW |
+			(q->bitmaps.n ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~kept;
 	bool lazy = q->v3 && !q->external && !q->dirty_mark &&
 		    (q->want_lazy ||
 		     be64_to_cpu(q->hdr.compatible_features) & QCOW2_COMPAT_LAZY_REFCOUNTS);
-	int rc = 0;
+	int rc = qcow2_bitmaps_begin(q);
 
+	if (rc)
+		return rc;
 	if (clear)
 		set_feature(&q->hdr.autoclear_features, clear, false);
 	if (lazy)
@@ -871,6 +875,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 		rc = open_backing(q, e);
 	if (!rc && q->dirty_mark && q->writable && !n->open.repair)
 		rc = qcow2_run(q, rebuild, &r);
+	if (!rc && q->writable)
+		rc = qcow2_bitmaps_open(q, e);
 	if (rc)
 		return rc;
 	n->lim.max_iov = n->lim.max_iov && n->lim.max_iov < IOV_MOST ? n->lim.max_iov : IOV_MOST;
@@ -889,6 +895,8 @@ static int close_write(void *arg)
 	struct err e;
 	int rc = 0;
 
+	if (q->writable)
+		qcow2_bitmaps_store(q);
 	while (!rc && q->writable && (q->freed[0].n || q->freed[1].n))
 		rc = qcow2_write_back(q, false);
 	if (!rc && q->writable)
@@ -925,6 +933,7 @@ static void qcow2_close(struct blk_node *n)
 	free(q->freed[1].item);
 	qcow2_io_free(q);
 	qcow2_compress_free(q);
+	qcow2_bitmaps_free(q);
 	free(q->hdr_more);
 	free(q->ext);
 	free(q->backing_name);
@@ -1137,6 +1146,8 @@ static int resize(void *arg)
 	uint64_t old = n->size, mask = q->cluster_size - 1, end;
 	int rc = qcow2_begin_write(q);
 
+	if (!rc)
+		rc = qcow2_bitmap_mark(q, NULL);
 	if (!rc && c->size > old)
 		rc = grow(q, c->size, c->e);
 	if (!rc && q->data_raw)
@@ -1155,6 +1166,9 @@ static int resize(void *arg)
 	/* Of a smaller disk, clusters that lie behind its end now. */
 	end = (old + mask) & ~mask;
 	n->size = c->size;
+	rc = qcow2_bitmaps_resize(q, old);
+	if (rc)
+		return rc;
 	c->size = (c->size + mask) & ~mask;
 	return c->size < end ? qcow2_map_discard(q, c->size, end - c->size, true) : 0;
 }
@@ -1174,6 +1188,9 @@ static int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
 	if (be32_to_cpu(q->hdr.nb_snapshots) && (!q->v3 || size < n->size))
 		return err_set(e, ERR_USAGE, ENOTSUP, "%s has snapshots: its size stays%s",
 			       n->filename, q->v3 ? " or grows" : "");
+	rc = qcow2_bitmaps_may_resize(q, size, e);
+	if (rc)
+		return rc;
 	if (e)
 		*e->msg = '\0';
 	rc = qcow2_run(q, resize, &c);
@@ -1279,6 +1296,32 @@ static int qcow2_make_empty(struct blk_node *n, struct err *e)
 	return rc;
 }
 
+static void info_bitmaps(struct qcow2 *q, json_t *info)
+{
+	struct blk_bitmap *list = NULL;
+	json_t *array;
+	size_t n = 0;
+
+	if (qcow2_bitmap_list(q->node, &list, &n, NULL) || !n)
+		return;
+	array = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = json_object(), *flags = json_array();
+
+		if (list[i].in_use)
+			json_array_append_new(flags, json_string("in-use"));
+		if (list[i].enabled)
+			json_array_append_new(flags, json_string("auto"));
+		json_object_set_new(o, "flags", flags);
+		json_object_set_new(o, "name", json_string(list[i].name));
+		json_object_set_new(o, "granularity",
+				    json_integer((json_int_t)list[i].granularity));
+		json_array_append_new(array, o);
+	}
+	json_object_set_new(info, "bitmaps", array);
+	blk_bitmaps_free(list, n);
+}
+
 static void *qcow2_info(const struct blk_node *n)
 {
 	struct qcow2 *q = qcow2_of(n);
@@ -1293,6 +1336,7 @@ static void *qcow2_info(const struct blk_node *n)
 		json_object_set_new(j, "lazy-refcounts",
 				    json_boolean(be64_to_cpu(q->hdr.compatible_features) &
 						 QCOW2_COMPAT_LAZY_REFCOUNTS));
+	info_bitmaps(q, j);
 	json_object_set_new(j, "refcount-bits", json_integer(1 << q->ref_order));
 	if (q->v3) {
 		json_object_set_new(j, "corrupt", json_boolean(in & QCOW2_INCOMPAT_CORRUPT));
@@ -1314,6 +1358,13 @@ static const struct blk_image_ops image_ops = {
 	.backing_name = qcow2_backing_name,
 	.info = qcow2_info,
 	.make_empty = qcow2_make_empty,
+	.bitmap_list = qcow2_bitmap_list,
+	.bitmap_add = qcow2_bitmap_add,
+	.bitmap_remove = qcow2_bitmap_remove,
+	.bitmap_clear = qcow2_bitmap_clear,
+	.bitmap_enable = qcow2_bitmap_enable,
+	.bitmap_merge = qcow2_bitmap_merge,
+	.bitmap_measure = qcow2_bitmap_measure,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 
