@@ -127,6 +127,21 @@ static int take_list(struct opts *to, const char *arg)
 	return 0;
 }
 
+static int take_step(const struct img_opt *o, const char *arg)
+{
+	struct img_steps *s = o->to;
+
+	if (s->n == sizeof(s->step) / sizeof(s->step[0]))
+		return -img_fail("more than %u times something to be done", s->n);
+	s->step[s->n++] = (struct img_step){ o->name, arg };
+	return 0;
+}
+
+static bool has_argument(enum img_type type)
+{
+	return type != IMG_FLAG && type != IMG_STEP;
+}
+
 static int take(const struct img_opt *o, const char *arg)
 {
 	switch (o->type) {
@@ -145,6 +160,9 @@ static int take(const struct img_opt *o, const char *arg)
 		if (strcmp(arg, "json") && strcmp(arg, "human"))
 			return -img_fail("--output must be used with human or json as argument.");
 		return 0;
+	case IMG_STEP:
+	case IMG_STEP_OF:
+		return take_step(o, arg);
 	}
 	return 0;
 }
@@ -178,7 +196,7 @@ static void tables(const struct img_opt *opts, struct option *longs, char *short
 
 	*shorts++ = ':';
 	for (unsigned i = 0; opts[i].key || opts[i].name; i++) {
-		bool arg = opts[i].type != IMG_FLAG;
+		bool arg = has_argument(opts[i].type);
 
 		if (opts[i].name)
 			longs[n++] = (struct option){ .name = opts[i].name,

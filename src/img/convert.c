@@ -17,6 +17,7 @@
 
 #include "../block/co_io.h"
 #include "../block/internal.h"
+#include "bitmaps.h"
 #include "co.h"
 #include "img.h"
 #include "loop.h"
@@ -39,7 +40,7 @@ struct convert {
 	const char *format, *backing, *backing_format, *snapshot, *workers, *sparse_text,
 		*rate_text;
 	bool target_opts, target_is_zero, offload, compress, progress, quiet, keep, out_of_order,
-		salvage, bitmaps;
+		salvage, bitmaps, skip_broken;
 	uint64_t sparse, rate;
 	const char *output;
 
@@ -531,6 +532,19 @@ static void set_units(struct convert *c)
 		(c->compress ? BLK_COMPRESSED : 0) | (img_writethrough(c->to.cache) ? BLK_FUA : 0);
 }
 
+static int check_bitmaps(const struct convert *c, const struct blk_driver *drv)
+{
+	if (!c->bitmaps)
+		return 0;
+	if (c->n_src > 1)
+		return img_fail("Copying bitmaps only possible with single source");
+	if (img_check_bitmaps(c->src[0].n, c->skip_broken))
+		return 1;
+	if (drv && (!drv->image || !drv->image->bitmap_add))
+		return img_fail("Format driver '%s' does not support bitmaps", drv->name);
+	return 0;
+}
+
 static int convert(struct convert *c, char **names, int n, unsigned workers)
 {
 	const struct blk_driver *drv = NULL;
@@ -539,7 +553,7 @@ static int convert(struct convert *c, char **names, int n, unsigned workers)
 		return 1;
 	if (drv && c->compress && !can_compress(drv))
 		return img_fail("Compression not supported for this file format");
-	if (open_sources(c, names, n))
+	if (open_sources(c, names, n) || check_bitmaps(c, drv))
 		return 1;
 	if (!c->keep && make_target(c, drv))
 		return 1;
@@ -549,7 +563,7 @@ static int convert(struct convert *c, char **names, int n, unsigned workers)
 		if (c->backed && c->backing)
 			c->src[i].base = find_base(c->src[i].n, c->backing);
 	set_units(c);
-	return run(c, workers);
+	return run(c, workers) || (c->bitmaps && img_copy_bitmaps(c->src[0].n, c->dst));
 }
 
 static void finish(struct convert *c, int *rc)
@@ -602,8 +616,8 @@ static int check(const struct convert *c)
 		return img_fail("--target-image-opts requires use of -n flag");
 	if (c->target_is_zero && !c->keep)
 		return img_fail("--target-is-zero requires use of -n flag");
-	if (c->bitmaps)
-		return img_fail("--bitmaps: copying bitmaps is not supported");
+	if (c->skip_broken && !c->bitmaps)
+		return img_fail("Use of --skip-broken-bitmaps requires --bitmaps");
 	if (c->keep && c->o.n)
 		img_warn("-o has no effect when skipping image creation");
 	return img_check_cache(c->from.cache) || img_check_cache(c->to.cache);
@@ -634,6 +648,7 @@ int img_convert(int argc, char **argv)
 		{ 'W', NULL, IMG_FLAG, &c.out_of_order },
 		{ 0, "salvage", IMG_FLAG, &c.salvage },
 		{ 0, "bitmaps", IMG_FLAG, &c.bitmaps },
+		{ 0, "skip-broken-bitmaps", IMG_FLAG, &c.skip_broken },
 		{ 0, "target-image-opts", IMG_FLAG, &c.target_opts },
 		{ 0, "target-is-zero", IMG_FLAG, &c.target_is_zero },
 		{ 0 },
