@@ -891,12 +891,13 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 static int close_write(void *arg)
 {
 	struct qcow2 *q = arg;
-	uint64_t end = q->virgin << q->cluster_bits;
 	struct err e;
+	uint64_t end;
 	int rc = 0;
 
 	if (q->writable)
 		qcow2_bitmaps_store(q);
+	end = q->virgin << q->cluster_bits;
 	while (!rc && q->writable && (q->freed[0].n || q->freed[1].n))
 		rc = qcow2_write_back(q, false);
 	if (!rc && q->writable)

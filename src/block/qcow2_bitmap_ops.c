@@ -242,7 +242,7 @@ static int remove_one(void *arg)
 	if (rc)
 		return rc;
 	/* What a broken table refers to stays counted: check gives it back. */
-	qcow2_bitmap_table(q, &b, &table);
+	qcow2_bitmap_table(q, c->b, &table);
 	b = *c->b;
 	after = --s->n - at;
 	memmove(c->b, c->b + 1, after * sizeof(b));
