@@ -153,8 +153,7 @@ static int take_directory(struct qcow2 *q, const uint8_t *dir, struct err *e)
 		uint64_t left = s->dir_size - at;
 
 		if (left < ENTRY)
-			return bad(q, e, "nb_bitmaps", s->n,
-				   "more than the directory has entries");
+			return bad(q, e, "nb_bitmaps", s->n, "more than the directory has entries");
 		memcpy(&s->item[i].entry, dir + at, ENTRY);
 		rc = check_entry(q, i, &s->item[i].entry, left, &len, e);
 		if (!rc)

@@ -378,7 +378,7 @@ static int read_part(const struct merge *m, uint64_t v, uint64_t i, uint8_t *buf
 	memset(buf, v & QCOW2_BITMAP_ONES ? 0xff : 0, len);
 	if (host)
 		rc = co_pread(file, host, buf, len < file->size - host ? len : file->size - host);
-	for (uint64_t k = 0; new && k < len; k++)
+	for (uint64_t k = 0; new &&k < len; k++)
 		buf[k] |= new[k];
 	return rc;
 }
