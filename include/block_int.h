@@ -118,9 +118,9 @@ struct blk_driver {
 	int (*status)(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		      unsigned *flags);
 	/*
-	 * Where in n->file the data at off lie as the guest sees them, and after them all that
-	 * status told in one go from off on. False: nowhere (compressed, encrypted,
-	 * another file). NULL: never. Blocking.
+	 * Where in n->file (image->data_file) the data at off lie as the guest sees them, or would
+	 * lie, and after them all that status told in one go from off on. False:
+	 * nowhere (compressed, encrypted, no place yet). NULL: never. Blocking.
 	 */
 	bool (*place)(struct blk_node *n, uint64_t off, uint64_t *at);
 	void (*describe)(const struct blk_node *n, FILE *f); /* format-specific, may be NULL */
@@ -199,6 +199,12 @@ struct blk_image_ops {
 	 * "metadata", "falloc", "full". NULL: cannot.
 	 */
 	int (*preallocate)(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
+	struct blk_node *(*data_file)(const struct blk_node *n); /* NULL: n->file */
+	/*
+	 * Whether the image has much more places for data than data: holes of the file below are
+	 * zeroes that nothing else tells of then. NULL: never.
+	 */
+	bool (*sparse_below)(struct blk_node *n);
 	/* Forgets all data of the disk: the backing file shows again. NULL: cannot. */
 	int (*make_empty)(struct blk_node *n, struct err *e);
 	/* Bitmaps; *list is malloc'd, freed by blk_bitmaps_free. */

@@ -1042,7 +1042,7 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 {
 	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
 
-	if (c.q->external || qcow2_run(c.q, look_up, &c) || c.map.kind != QCOW2_K_DATA)
+	if (qcow2_run(c.q, look_up, &c) || !c.map.placed)
 		return false;
 	*at = c.map.host;
 	return true;
@@ -1272,6 +1272,38 @@ static int qcow2_set_backing(struct blk_node *n, const char *backing, const char
 	return rc;
 }
 
+/*
+ * [co] Whether the file has less room on the host than its clusters in use take, by more
+ * than holes of zeroes among data account for. 1 or 0, -errno.
+ */
+static int count_in_use(void *arg)
+{
+	struct qcow2 *q = arg;
+	uint64_t all = q->node->file->size >> q->cluster_bits, n = 0, real, many, count;
+	struct stat st;
+	int rc = 0;
+
+	if (stat(q->node->file->filename, &st))
+		return -errno;
+	real = (uint64_t)st.st_blocks * SECTOR >> q->cluster_bits;
+	many = real * 10 / 9 > real + 2 ? real * 10 / 9 : real + 2;
+	for (uint64_t i = 0; !rc && i < all && n < many && many <= all; i++) {
+		rc = qcow2_refcount(q, i, &count);
+		n += !!count;
+	}
+	return rc ? rc : n >= many;
+}
+
+static struct blk_node *qcow2_data_file(const struct blk_node *n)
+{
+	return qcow2_of(n)->data;
+}
+
+static bool qcow2_sparse_below(struct blk_node *n)
+{
+	return qcow2_run(qcow2_of(n), count_in_use, qcow2_of(n)) > 0;
+}
+
 static int forget_all(void *arg)
 {
 	struct qcow2 *q = arg;
@@ -1359,6 +1391,8 @@ static const struct blk_image_ops image_ops = {
 	.backing_name = qcow2_backing_name,
 	.info = qcow2_info,
 	.make_empty = qcow2_make_empty,
+	.data_file = qcow2_data_file,
+	.sparse_below = qcow2_sparse_below,
 	.bitmap_list = qcow2_bitmap_list,
 	.bitmap_add = qcow2_bitmap_add,
 	.bitmap_remove = qcow2_bitmap_remove,

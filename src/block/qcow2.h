@@ -348,7 +348,8 @@ enum qcow2_kind {
 struct qcow2_map {
 	enum qcow2_kind kind;
 	uint64_t len; /* bytes from there on that are alike, and in a row in the file */
-	uint64_t host; /* of DATA: where the first byte is; else the cluster's place, or 0 */
+	bool placed; /* there is a place for the first byte in the file, used or not: */
+	uint64_t host; /* where */
 	uint64_t desc; /* the L2 entry of the first */
 };
 
