@@ -187,8 +187,8 @@ static void set_feature(struct be64 *field, uint64_t bit, bool on)
 /* [co] Begin_lock is held. */
 static int mark_begun(struct qcow2 *q)
 {
-	uint64_t kept = QCOW2_AUTOCLEAR_DATA_FILE_RAW |
-			(q->bitmaps.n ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+	uint64_t kept =
+		QCOW2_AUTOCLEAR_DATA_FILE_RAW | (q->bitmaps.n ? QCOW2_AUTOCLEAR_BITMAPS : 0);
 	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~kept;
 	bool lazy = q->v3 && !q->external && !q->dirty_mark &&
 		    (q->want_lazy ||
@@ -1386,6 +1386,7 @@ static const struct blk_image_ops image_ops = {
 	.create_props = qcow2_create_props,
 	.create = qcow2_create,
 	.measure = qcow2_measure,
+	.preallocate = qcow2_preallocate,
 	.set_backing = qcow2_set_backing,
 	.cluster_size = qcow2_cluster_size,
 	.backing_name = qcow2_backing_name,

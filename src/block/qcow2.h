@@ -435,6 +435,8 @@ struct qcow2_create {
 #define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
 extern const struct prop qcow2_create_props[];
 int qcow2_create(const char *filename, const struct blk_create *c, struct err *e);
+/* Room for all of the disk from `from` on. */
+int qcow2_preallocate(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
 int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 		  uint64_t *fully_allocated, struct err *e);
 /* Entries of L1 that a disk of size needs. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command line of subcommands, and messages. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -61,10 +62,24 @@ int img_error(const struct err *e)
 
 /* --- values --- */
 
+/* Also 0x and hexadecimal digits. */
+static int parse_number(const char *arg, uint64_t *out, struct err *e)
+{
+	char *end;
+
+	if (strncmp(arg, "0x", 2) || !isxdigit((unsigned char)arg[2]))
+		return parse_size(arg, 1, out, e);
+	errno = 0;
+	*out = strtoull(arg, &end, 16);
+	if (!*end && !errno)
+		return 0;
+	return err_set(e, ERR_USAGE, EINVAL, "'%s' is not a number", arg);
+}
+
 int img_size(const char *what, const char *arg, uint64_t *out)
 {
 	struct err e;
-	int rc = parse_size(arg, 1, out, &e);
+	int rc = parse_number(arg, out, &e);
 
 	if (!rc && *out > INT64_MAX)
 		rc = err_set(&e, ERR_USAGE, ERANGE, "%s is more than %" PRId64, arg, INT64_MAX);
@@ -78,7 +93,7 @@ int img_size(const char *what, const char *arg, uint64_t *out)
 int img_number(const char *what, const char *arg, uint64_t min, uint64_t max, uint64_t *out)
 {
 	struct err e;
-	int rc = parse_size(arg, 1, out, &e);
+	int rc = parse_number(arg, out, &e);
 
 	if (!rc && (*out < min || *out > max))
 		rc = err_set(&e, ERR_USAGE, ERANGE, "%s. Must be between %" PRIu64 " and %" PRIu64,

@@ -159,6 +159,7 @@ int img_check(int argc, char **argv)
 	if (argc - i != 1)
 		return img_misuse("Expecting one image file name");
 	c.how.write = fix;
+	c.how.look = !fix;
 	if (img_open(argv[i], &c.how, &n))
 		return NOT_CHECKED;
 	if (n->drv->image && n->drv->image->check) {

@@ -141,6 +141,8 @@ struct img_work {
 	void *ctx;
 };
 int img_work(struct img_work *w, struct err *e);
+/* Waits until `done` bytes since begun_ns are no more than rate bytes a second; 0: never. */
+void img_limit_rate(uint64_t rate, uint64_t begun_ns, uint64_t done);
 /* Buffers of IMG_PIECE bytes, aligned to pages, kept for reuse. NULL: no memory. */
 enum { IMG_PIECE = 1 << 20 };
 void *img_buffer(void);
