@@ -120,9 +120,9 @@ struct blk_driver {
 	int (*status)(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		      unsigned *flags);
 	/*
-	 * Where in n->file the data at off lie as the guest sees them, and after them all that
-	 * status told in one go from off on. False: nowhere (compressed, encrypted,
-	 * another file). NULL: never. Blocking.
+	 * Where in n->file (image->data_file) the data at off lie as the guest sees them, or would
+	 * lie, and after them all that status told in one go from off on. False:
+	 * nowhere (compressed, encrypted, no place yet). NULL: never. Blocking.
 	 */
 	bool (*place)(struct blk_node *n, uint64_t off, uint64_t *at);
 	void (*describe)(const struct blk_node *n, FILE *f); /* format-specific, may be NULL */
@@ -163,6 +163,14 @@ struct blk_amend {
 	void (*progress)(uint64_t done, uint64_t total);
 };
 
+/* A persistent dirty bitmap: which parts of the disk were written since it was made or cleared. */
+struct blk_bitmap {
+	char *name; /* malloc'd */
+	uint64_t granularity; /* bytes of the disk for each bit */
+	bool enabled; /* records writes */
+	bool in_use; /* inconsistent, or whoever uses the image has not closed it yet */
+};
+
 struct blk_image_ops {
 	const struct prop *create_props; /* -o of create and convert */
 	size_t create_size;
@@ -200,6 +208,12 @@ struct blk_image_ops {
 	 * "metadata", "falloc", "full". NULL: cannot.
 	 */
 	int (*preallocate)(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
+	struct blk_node *(*data_file)(const struct blk_node *n); /* NULL: n->file */
+	/*
+	 * Whether the image has much more places for data than data: holes of the file below are
+	 * zeroes that nothing else tells of then. NULL: never.
+	 */
+	bool (*sparse_below)(struct blk_node *n);
 	/* Forgets all data of the disk: the backing file shows again. NULL: cannot. */
 	int (*make_empty)(struct blk_node *n, struct err *e);
 	/*
@@ -213,9 +227,23 @@ struct blk_image_ops {
 			     struct err *e);
 	int (*vmstate_read)(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);
 	int (*snap_save)(struct blk_node *n, const struct blk_snapshot *info, struct err *e);
+	/* Bitmaps; *list is malloc'd, freed by blk_bitmaps_free. */
+	int (*bitmap_list)(struct blk_node *n, struct blk_bitmap **list, size_t *count,
+			   struct err *e);
+	int (*bitmap_add)(struct blk_node *n, const struct blk_bitmap *b, struct err *e);
+	int (*bitmap_remove)(struct blk_node *n, const char *name, struct err *e);
+	int (*bitmap_clear)(struct blk_node *n, const char *name, struct err *e);
+	int (*bitmap_enable)(struct blk_node *n, const char *name, bool on, struct err *e);
+	/* Adds what bitmap `source` of from, a node of the same driver, maybe n itself, has. */
+	int (*bitmap_merge)(struct blk_node *n, const char *name, struct blk_node *from,
+			    const char *source, struct err *e);
+	/* Room that the bitmaps of n take in an image with such clusters. */
+	int (*bitmap_measure)(struct blk_node *n, uint64_t cluster_size, uint64_t *bytes,
+			      struct err *e);
 };
 
 void blk_snapshots_free(struct blk_snapshot *list, size_t count);
+void blk_bitmaps_free(struct blk_bitmap *list, size_t count);
 
 enum blk_status_flags {
 	BLK_DATA = 1, /* stored bytes */

@@ -77,6 +77,14 @@ struct qcow2_bitmap_entry {
 	/* extra data, name, padding to 8 */
 };
 _Static_assert(sizeof(struct qcow2_bitmap_entry) == 24, "qcow2 bitmap directory entry");
+#define QCOW2_BITMAP_IN_USE 0x1u /* not up to date: whoever wrote the image has not closed it */
+#define QCOW2_BITMAP_AUTO 0x2u /* records each write to the disk */
+#define QCOW2_BITMAP_EXTRA_OK 0x4u /* usable without understanding its extra data */
+#define QCOW2_BITMAP_FLAGS 0x7u
+#define QCOW2_BITMAP_DIRTY 1 /* type: dirty tracking */
+/* entries of a bitmap's table: an offset, or without one */
+#define QCOW2_BITMAP_ONES 0x1ull
+#define QCOW2_BITMAP_RESERVED 0xff000000000001feull
 
 struct qcow2_snapshot_entry {
 	struct be64 l1_offset;

@@ -555,6 +555,13 @@ void blk_node_close(struct blk_node *n)
 	free(n);
 }
 
+void blk_bitmaps_free(struct blk_bitmap *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i].name);
+	free(list);
+}
+
 void blk_snapshots_free(struct blk_snapshot *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {

@@ -191,12 +191,16 @@ static void set_feature(struct be64 *field, uint64_t bit, bool on)
 /* [co] Begin_lock is held. */
 static int mark_begun(struct qcow2 *q)
 {
-	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+	uint64_t kept =
+		QCOW2_AUTOCLEAR_DATA_FILE_RAW | (q->bitmaps.n ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+	uint64_t clear = be64_to_cpu(q->hdr.autoclear_features) & ~kept;
 	bool lazy = q->v3 && !q->external && !q->dirty_mark &&
 		    (q->want_lazy ||
 		     be64_to_cpu(q->hdr.compatible_features) & QCOW2_COMPAT_LAZY_REFCOUNTS);
-	int rc = 0;
+	int rc = qcow2_bitmaps_begin(q);
 
+	if (rc)
+		return rc;
 	if (clear)
 		set_feature(&q->hdr.autoclear_features, clear, false);
 	if (lazy)
@@ -892,6 +896,8 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 		rc = open_backing(q, e);
 	if (!rc && q->dirty_mark && q->writable && !n->open.repair)
 		rc = qcow2_run(q, rebuild, &r);
+	if (!rc && q->writable)
+		rc = qcow2_bitmaps_open(q, e);
 	if (rc)
 		return rc;
 	n->lim.max_iov = n->lim.max_iov && n->lim.max_iov < IOV_MOST ? n->lim.max_iov : IOV_MOST;
@@ -926,8 +932,11 @@ static int close_write(void *arg)
 	struct qcow2 *q = arg;
 	uint64_t end;
 	struct err e;
-	int rc = qcow2_make_clean(q);
+	int rc;
 
+	if (q->writable)
+		qcow2_bitmaps_store(q);
+	rc = qcow2_make_clean(q);
 	end = q->virgin << q->cluster_bits;
 	if (!rc && q->begun && q->node->file->size > end)
 		blk_node_truncate(q->node->file, end, &e); /* not on a device */
@@ -959,6 +968,7 @@ static void qcow2_close(struct blk_node *n)
 	qcow2_compress_free(q);
 	qcow2_crypt_free(q);
 	opts_free(&q->backing_opts);
+	qcow2_bitmaps_free(q);
 	free(q->hdr_more);
 	free(q->ext);
 	free(q->backing_name);
@@ -1083,8 +1093,7 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 {
 	struct call c = { .q = qcow2_of(n), .off = off, .len = 1 };
 
-	if (c.q->external || c.q->crypt || qcow2_run(c.q, look_up, &c) ||
-	    c.map.kind != QCOW2_K_DATA)
+	if (c.q->crypt || qcow2_run(c.q, look_up, &c) || !c.map.placed)
 		return false;
 	*at = c.map.host;
 	return true;
@@ -1187,6 +1196,8 @@ static int resize(void *arg)
 
 	if (!rc)
 		rc = qcow2_vmstate_clear(q);
+	if (!rc)
+		rc = qcow2_bitmap_mark(q, NULL);
 	if (!rc && c->size > old)
 		rc = grow(q, c->size, c->e);
 	if (!rc && q->data_raw)
@@ -1205,6 +1216,9 @@ static int resize(void *arg)
 	/* Of a smaller disk, clusters that lie behind its end now. */
 	end = (old + mask) & ~mask;
 	n->size = c->size;
+	rc = qcow2_bitmaps_resize(q, old);
+	if (rc)
+		return rc;
 	c->size = (c->size + mask) & ~mask;
 	return c->size < end ? qcow2_map_discard(q, c->size, end - c->size, true) : 0;
 }
@@ -1227,6 +1241,9 @@ int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
 		err_hint(e, "delete them first (posada-img snapshot -d)");
 		return -ENOTSUP;
 	}
+	rc = qcow2_bitmaps_may_resize(q, size, e);
+	if (rc)
+		return rc;
 	if (e)
 		*e->msg = '\0';
 	rc = qcow2_run(q, resize, &c);
@@ -1306,6 +1323,38 @@ int qcow2_set_backing(struct blk_node *n, const char *backing, const char *forma
 	return rc;
 }
 
+/*
+ * [co] Whether the file has less room on the host than its clusters in use take, by more
+ * than holes of zeroes among data account for. 1 or 0, -errno.
+ */
+static int count_in_use(void *arg)
+{
+	struct qcow2 *q = arg;
+	uint64_t all = q->node->file->size >> q->cluster_bits, n = 0, real, many, count;
+	struct stat st;
+	int rc = 0;
+
+	if (stat(q->node->file->filename, &st))
+		return -errno;
+	real = (uint64_t)st.st_blocks * SECTOR >> q->cluster_bits;
+	many = real * 10 / 9 > real + 2 ? real * 10 / 9 : real + 2;
+	for (uint64_t i = 0; !rc && i < all && n < many && many <= all; i++) {
+		rc = qcow2_refcount(q, i, &count);
+		n += !!count;
+	}
+	return rc ? rc : n >= many;
+}
+
+static struct blk_node *qcow2_data_file(const struct blk_node *n)
+{
+	return qcow2_of(n)->data;
+}
+
+static bool qcow2_sparse_below(struct blk_node *n)
+{
+	return qcow2_run(qcow2_of(n), count_in_use, qcow2_of(n)) > 0;
+}
+
 static int forget_all(void *arg)
 {
 	struct qcow2 *q = arg;
@@ -1331,6 +1380,32 @@ static int qcow2_make_empty(struct blk_node *n, struct err *e)
 	return rc;
 }
 
+static void info_bitmaps(struct qcow2 *q, json_t *info)
+{
+	struct blk_bitmap *list = NULL;
+	json_t *array;
+	size_t n = 0;
+
+	if (qcow2_bitmap_list(q->node, &list, &n, NULL) || !n)
+		return;
+	array = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = json_object(), *flags = json_array();
+
+		if (list[i].in_use)
+			json_array_append_new(flags, json_string("in-use"));
+		if (list[i].enabled)
+			json_array_append_new(flags, json_string("auto"));
+		json_object_set_new(o, "flags", flags);
+		json_object_set_new(o, "name", json_string(list[i].name));
+		json_object_set_new(o, "granularity",
+				    json_integer((json_int_t)list[i].granularity));
+		json_array_append_new(array, o);
+	}
+	json_object_set_new(info, "bitmaps", array);
+	blk_bitmaps_free(list, n);
+}
+
 static void *qcow2_info(const struct blk_node *n)
 {
 	struct qcow2 *q = qcow2_of(n);
@@ -1345,6 +1420,7 @@ static void *qcow2_info(const struct blk_node *n)
 		json_object_set_new(j, "lazy-refcounts",
 				    json_boolean(be64_to_cpu(q->hdr.compatible_features) &
 						 QCOW2_COMPAT_LAZY_REFCOUNTS));
+	info_bitmaps(q, j);
 	json_object_set_new(j, "refcount-bits", json_integer(1 << q->ref_order));
 	if (q->crypt) {
 		json_object_set_new(j, "encrypt", qcow2_crypt_info(q));
@@ -1366,6 +1442,7 @@ static const struct blk_image_ops image_ops = {
 	.create_props = qcow2_create_props,
 	.create = qcow2_create,
 	.measure = qcow2_measure,
+	.preallocate = qcow2_preallocate,
 	.set_backing = qcow2_set_backing,
 	.cluster_size = qcow2_cluster_size,
 	.backing_name = qcow2_backing_name,
@@ -1381,6 +1458,15 @@ static const struct blk_image_ops image_ops = {
 	.vmstate_read = qcow2_vmstate_read,
 	.amend = qcow2_amend,
 	.amend_props = qcow2_amend_props,
+	.data_file = qcow2_data_file,
+	.sparse_below = qcow2_sparse_below,
+	.bitmap_list = qcow2_bitmap_list,
+	.bitmap_add = qcow2_bitmap_add,
+	.bitmap_remove = qcow2_bitmap_remove,
+	.bitmap_clear = qcow2_bitmap_clear,
+	.bitmap_enable = qcow2_bitmap_enable,
+	.bitmap_merge = qcow2_bitmap_merge,
+	.bitmap_measure = qcow2_bitmap_measure,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 

@@ -18,6 +18,8 @@
  *   qcow2_snaptable.c the table of snapshots
  *   qcow2_switch.c    changing refcounts and tables all at once, for snapshots
  *   qcow2_crypt.c     encryption of data
+ *   qcow2_bitmap.c    persistent dirty bitmaps: kept right while the disk is written
+ *   qcow2_bitmap_ops.c  ... and what the image tool does to them
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
  * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
@@ -186,6 +188,28 @@ struct qcow2_decompressed {
 	uint64_t used; /* q->stamp of the last use */
 };
 
+/* A persistent dirty bitmap. */
+struct qcow2_bitmap {
+	struct qcow2_bitmap_entry entry; /* as in the file */
+	char *name;
+	uint8_t *extra; /* extra data, byte for byte; NULL: none */
+	/* For each entry of its table: bits that are to be set in the file at close, or NULL. */
+	uint8_t **bits;
+	struct be64 *table; /* while it is being stored: the table with its changes */
+	bool usable; /* not in use when it was opened, and its extra data do no harm */
+	bool marking, marked; /* this program is marking, has marked it as in use in the file */
+	bool lost; /* what was written is not known: it stays marked */
+};
+
+struct qcow2_bitmaps {
+	struct qcow2_bitmap *item;
+	size_t n;
+	uint64_t dir, dir_size; /* the directory in the file, bytes */
+	uint64_t memory; /* bytes in `bits` of all */
+	bool loaded;
+	bool tracking; /* some record what is written */
+};
+
 struct qcow2 {
 	/* options */
 	uint64_t l2_cache_size, refcount_cache_size, cache_size, clean_interval;
@@ -254,6 +278,7 @@ struct qcow2 {
 	bool corrupt; /* told already */
 	bool dirty_mark_found; /* the dirty bit was set when it was opened */
 	bool reftable_lost; /* the header's refcount table cannot be: opened to be repaired */
+	struct qcow2_bitmaps bitmaps;
 };
 
 static inline struct qcow2 *qcow2_of(const struct blk_node *n)
@@ -362,7 +387,8 @@ enum qcow2_kind {
 struct qcow2_map {
 	enum qcow2_kind kind;
 	uint64_t len; /* bytes from there on that are alike, and in a row in the file */
-	uint64_t host; /* of DATA: where the first byte is; else the cluster's place, or 0 */
+	bool placed; /* there is a place for the first byte in the file, used or not: */
+	uint64_t host; /* where */
 	uint64_t desc; /* the L2 entry of the first */
 };
 
@@ -470,6 +496,8 @@ struct qcow2_create {
 #define QCOW2_CREATE_SIZE sizeof(struct qcow2_create)
 extern const struct prop qcow2_create_props[];
 int qcow2_create(const char *filename, const struct blk_create *c, struct err *e);
+/* Room for all of the disk from `from` on. */
+int qcow2_preallocate(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
 int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 		  uint64_t *fully_allocated, struct err *e);
 /* Entries of L1 that a disk of size needs. */
@@ -567,6 +595,7 @@ int qcow2_vmstate_write(struct blk_node *n, uint64_t off, const void *buf, size_
 int qcow2_vmstate_read(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);
 /* [co] Forgets what lies behind the disk. */
 int qcow2_vmstate_clear(struct qcow2 *q);
+
 /* --- qcow2_amend.c ---------------------------------------------------------------------------- */
 
 extern const struct prop qcow2_amend_props[];
@@ -574,8 +603,10 @@ int qcow2_amend(struct blk_node *n, struct opts *o, const struct blk_amend *how,
 
 /* --- qcow2_width.c ---------------------------------------------------------------------------- */
 
+/*
  * [co] The refcount table and its blocks anew, with counts of 1 << order bits. Nothing
  * else goes on. progress: of blocks; may be NULL.
+ */
 int qcow2_set_refcount_order(struct qcow2 *q, uint32_t order,
 			     void (*progress)(uint64_t done, uint64_t total), struct err *e);
 
@@ -587,5 +618,67 @@ int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e);
 /* --- qcow2_check.c ---------------------------------------------------------------------------- */
 
 int qcow2_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e);
+/* --- qcow2_bitmap.c --------------------------------------------------------------------------- */
+
+enum {
+	QCOW2_BITMAPS_MAX = 65535,
+	QCOW2_BITMAP_NAME_MAX = 1023,
+	QCOW2_BITMAP_MIN_BITS = 9, /* granularity */
+	QCOW2_BITMAP_MAX_BITS = 31,
+};
+#define QCOW2_BITMAP_DIR_MAX (1024ull * QCOW2_BITMAPS_MAX)
+#define QCOW2_BITMAP_TABLE_MAX 0x8000000u /* entries */
+#define QCOW2_BITMAP_LEN_MAX (1ull << 29) /* bits */
+
+/* Reads the directory, once. None that may be believed: none are there. */
+int qcow2_bitmaps_load(struct qcow2 *q, struct err *e);
+/* Before the image is written: loads, and looks whether enabled bitmaps can be kept right. */
+int qcow2_bitmaps_open(struct qcow2 *q, struct err *e);
+/* [co] Before the first change: enabled bitmaps are marked as in use. */
+int qcow2_bitmaps_begin(struct qcow2 *q);
+/* [co] At close, everything that was recorded to the file; what is right is in use no more. */
+void qcow2_bitmaps_store(struct qcow2 *q);
+void qcow2_bitmaps_free(struct qcow2 *q);
+/* [off, off + len) of the disk is about to change. Never waits. */
+void qcow2_bitmaps_record(struct qcow2 *q, uint64_t off, uint64_t len);
+static inline void qcow2_bitmaps_touch(struct qcow2 *q, uint64_t off, uint64_t len)
+{
+	if (q->bitmaps.tracking && len)
+		qcow2_bitmaps_record(q, off, len);
+}
+
+/* --- for qcow2_bitmap_ops.c */
+uint64_t qcow2_bitmap_len(const struct qcow2_bitmap *b, uint64_t disk); /* bits */
+uint64_t qcow2_bitmap_entries(const struct qcow2 *q, uint64_t bits); /* of its table */
+void qcow2_bitmap_done(struct qcow2 *q, struct qcow2_bitmap *b); /* frees what it has in memory */
+/* Bits of entry i of the table, for setting; zeroes at first. NULL: no memory, and b is lost. */
+uint8_t *qcow2_bitmap_part(struct qcow2 *q, struct qcow2_bitmap *b, uint64_t i);
+/* Drops the bits that were recorded, of entries from first on. */
+void qcow2_bitmap_forget(struct qcow2 *q, struct qcow2_bitmap *b, uint64_t first);
+/* Sets bits that stand for [off, off + len) of the disk. */
+void qcow2_bitmap_set(struct qcow2 *q, struct qcow2_bitmap *b, uint64_t off, uint64_t len);
+/* Looks for enabled bitmaps: q->bitmaps.tracking. */
+void qcow2_bitmaps_choose(struct qcow2 *q);
+/* [co] The table as in the file, checked: malloc'd. */
+int qcow2_bitmap_table(struct qcow2 *q, const struct qcow2_bitmap *b, struct be64 **table);
+/* [co] Marks b (NULL: all that are usable) as in use in the file, durable. */
+int qcow2_bitmap_mark(struct qcow2 *q, struct qcow2_bitmap *b);
+/* [co] A new directory, and the header says where; durable. The old one is given back. */
+int qcow2_bitmaps_write(struct qcow2 *q);
+
+/* --- qcow2_bitmap_ops.c ----------------------------------------------------------------------- */
+
+/* Whether the bitmaps there are let the disk have another size. */
+int qcow2_bitmaps_may_resize(struct qcow2 *q, uint64_t size, struct err *e);
+/* [co] After the header says the new size; all usable bitmaps are marked. */
+int qcow2_bitmaps_resize(struct qcow2 *q, uint64_t from);
+int qcow2_bitmap_list(struct blk_node *n, struct blk_bitmap **list, size_t *count, struct err *e);
+int qcow2_bitmap_add(struct blk_node *n, const struct blk_bitmap *b, struct err *e);
+int qcow2_bitmap_remove(struct blk_node *n, const char *name, struct err *e);
+int qcow2_bitmap_clear(struct blk_node *n, const char *name, struct err *e);
+int qcow2_bitmap_enable(struct blk_node *n, const char *name, bool on, struct err *e);
+int qcow2_bitmap_merge(struct blk_node *n, const char *name, struct blk_node *from,
+		       const char *source, struct err *e);
+int qcow2_bitmap_measure(struct blk_node *n, uint64_t cluster_size, uint64_t *bytes, struct err *e);
 
 #endif

@@ -482,10 +482,11 @@ static int make_data_file(const struct plan *p, const struct blk_create *c, stru
 struct fill {
 	struct qcow2 *q;
 	int how;
+	uint64_t from; /* on the disk */
 };
 
 /* [co] The same of encrypted data: zeroes are not zero on the host. */
-static int fill_encrypted(struct qcow2 *q, int how)
+static int fill_encrypted(struct qcow2 *q, int how, uint64_t from)
 {
 	static const uint8_t zeroes[1 << 16] __attribute__((aligned(4096)));
 	uint64_t size = q->node->size,
@@ -493,7 +494,7 @@ static int fill_encrypted(struct qcow2 *q, int how)
 	struct qcow2_map m;
 	int rc = 0;
 
-	for (uint64_t off = 0; !rc && how > PREALLOC_METADATA && off < size; off += step) {
+	for (uint64_t off = from; !rc && how > PREALLOC_METADATA && off < size; off += step) {
 		uint64_t n = size - off < step ? size - off : step;
 		struct iovec iov = { .iov_base = (void *)(uintptr_t)zeroes, .iov_len = n };
 
@@ -509,14 +510,14 @@ static int fill_encrypted(struct qcow2 *q, int how)
 }
 
 /* [co] Room on the host for what is mapped. */
-static int fill_data(struct qcow2 *q, int how)
+static int fill_data(struct qcow2 *q, int how, uint64_t from)
 {
 	static const uint8_t zeroes[1 << 20] __attribute__((aligned(4096)));
 	uint64_t size = q->node->size;
 	struct qcow2_map m;
 	int rc = 0;
 
-	for (uint64_t off = 0; !rc && off < size; off += m.len) {
+	for (uint64_t off = from; !rc && off < size; off += m.len) {
 		rc = qcow2_map_at(q, off, size - off, &m);
 		if (rc || m.kind != QCOW2_K_DATA)
 			continue;
@@ -540,9 +541,9 @@ static int preallocate(void *arg)
 	int rc = qcow2_begin_write(q);
 
 	if (!rc)
-		rc = qcow2_map_preallocate(q, 0, q->node->size);
+		rc = qcow2_map_preallocate(q, f->from, q->node->size - f->from);
 	if (!rc)
-		rc = q->crypt ? fill_encrypted(q, f->how) : fill_data(q, f->how);
+		rc = q->crypt ? fill_encrypted(q, f->how, f->from) : fill_data(q, f->how, f->from);
 	return rc ? rc : qcow2_write_back(q, true);
 }
 
@@ -568,13 +569,29 @@ static int fill_image(const struct plan *p, const struct blk_create *c, struct e
 	opts_free(&keys);
 	if (rc)
 		return rc;
-	f = (struct fill){ qcow2_of(n), p->o.preallocation };
+	f = (struct fill){ .q = qcow2_of(n), .how = p->o.preallocation };
 	rc = qcow2_run(f.q, preallocate, &f);
 	blk_node_close(n);
 	if (rc)
 		err_set(e, ERR_INPUT, -rc, "'%s': preallocation=%s: %s", p->filename,
 			prealloc_choices[p->o.preallocation], strerror(-rc));
 	return rc;
+}
+
+int qcow2_preallocate(struct blk_node *n, uint64_t from, const char *mode, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(n);
+	struct fill f = { .q = q, .from = (from + q->cluster_size - 1) & ~(q->cluster_size - 1) };
+	int rc;
+
+	while (prealloc_choices[f.how] && strcmp(prealloc_choices[f.how], mode) != 0)
+		f.how++;
+	if (f.from >= n->size)
+		return 0;
+	rc = qcow2_run(q, preallocate, &f);
+	return rc ? err_set(e, ERR_INPUT, -rc, "%s: preallocation=%s: %s", n->filename, mode,
+			    strerror(-rc))
+		  : 0;
 }
 
 int qcow2_create(const char *filename, const struct blk_create *c, struct err *e)
@@ -605,6 +622,8 @@ int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 	clusters = (p.size + mask) >> p.cluster_bits;
 	entries = p.o.cluster_size / (p.o.extended_l2 ? 16 : 8);
 	tables = (clusters + entries - 1) / entries;
+	if (p.o.preallocation == PREALLOC_FALLOC || p.o.preallocation == PREALLOC_FULL)
+		data = p.size;
 	data = p.o.data_file ? 0 : ((data + mask) & ~mask) >> p.cluster_bits;
 	if (p.o.data_file)
 		clusters = 0;

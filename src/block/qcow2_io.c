@@ -534,6 +534,8 @@ void qcow2_submit(struct blk_node *n, struct blk_io *io)
 		blk_io_done_later(io, ret);
 		return;
 	}
+	if (io->op != BLK_READ && io->op != BLK_FLUSH)
+		qcow2_bitmaps_touch(q, io->off, io->len);
 	if (!q->crypt &&
 	    (io->op == BLK_READ ? fast_read(q, io) : io->op == BLK_WRITE && fast_write(q, io)))
 		return;

@@ -290,7 +290,8 @@ int qcow2_map_at(struct qcow2 *q, uint64_t off, uint64_t len, struct qcow2_map *
 		host = (desc & QCOW2_OFFSET_MASK) + (pos & (q->cluster_size - 1));
 		if (pos == off) {
 			m->kind = kind;
-			m->host = kind == QCOW2_K_DATA ? host : desc & QCOW2_OFFSET_MASK;
+			m->placed = has_host(q, desc);
+			m->host = m->placed ? host : 0;
 			m->desc = desc;
 			if (kind == QCOW2_K_COMPRESSED) {
 				uint64_t end = cluster_start(q, off) + q->cluster_size;
@@ -300,7 +301,8 @@ int qcow2_map_at(struct qcow2 *q, uint64_t off, uint64_t len, struct qcow2_map *
 			}
 			continue;
 		}
-		if (kind != m->kind || (kind == QCOW2_K_DATA && host != m->host + (pos - off)))
+		if (kind != m->kind || has_host(q, desc) != m->placed ||
+		    (m->placed && host != m->host + (pos - off)))
 			break;
 		m->desc = pos & (q->cluster_size - 1) ? m->desc : desc;
 	}

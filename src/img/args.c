@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command line of subcommands, and messages. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -63,10 +64,24 @@ int img_error(const struct err *e)
 
 /* --- values --- */
 
+/* Also 0x and hexadecimal digits. */
+static int parse_number(const char *arg, uint64_t *out, struct err *e)
+{
+	char *end;
+
+	if (strncmp(arg, "0x", 2) || !isxdigit((unsigned char)arg[2]))
+		return parse_size(arg, 1, out, e);
+	errno = 0;
+	*out = strtoull(arg, &end, 16);
+	if (!*end && !errno)
+		return 0;
+	return err_set(e, ERR_USAGE, EINVAL, "'%s' is not a number", arg);
+}
+
 int img_size(const char *what, const char *arg, uint64_t *out)
 {
 	struct err e;
-	int rc = parse_size(arg, 1, out, &e);
+	int rc = parse_number(arg, out, &e);
 
 	if (!rc && *out > INT64_MAX)
 		rc = err_set(&e, ERR_USAGE, ERANGE, "%s is more than %" PRId64, arg, INT64_MAX);
@@ -80,7 +95,7 @@ int img_size(const char *what, const char *arg, uint64_t *out)
 int img_number(const char *what, const char *arg, uint64_t min, uint64_t max, uint64_t *out)
 {
 	struct err e;
-	int rc = parse_size(arg, 1, out, &e);
+	int rc = parse_number(arg, out, &e);
 
 	if (!rc && (*out < min || *out > max))
 		rc = err_set(&e, ERR_USAGE, ERANGE, "%s. Must be between %" PRIu64 " and %" PRIu64,
@@ -129,6 +144,21 @@ static int take_list(struct opts *to, const char *arg)
 	return 0;
 }
 
+static int take_step(const struct img_opt *o, const char *arg)
+{
+	struct img_steps *s = o->to;
+
+	if (s->n == sizeof(s->step) / sizeof(s->step[0]))
+		return -img_fail("more than %u times something to be done", s->n);
+	s->step[s->n++] = (struct img_step){ o->name, arg };
+	return 0;
+}
+
+static bool has_argument(enum img_type type)
+{
+	return type != IMG_FLAG && type != IMG_STEP;
+}
+
 static int take(const struct img_opt *o, const char *arg)
 {
 	switch (o->type) {
@@ -147,6 +177,9 @@ static int take(const struct img_opt *o, const char *arg)
 		if (strcmp(arg, "json") && strcmp(arg, "human"))
 			return -img_fail("--output must be used with human or json as argument.");
 		return 0;
+	case IMG_STEP:
+	case IMG_STEP_OF:
+		return take_step(o, arg);
 	}
 	return 0;
 }
@@ -207,7 +240,7 @@ static void tables(const struct img_opt *opts, struct option *longs, char *short
 
 	*shorts++ = ':';
 	for (unsigned i = 0; opts[i].key || opts[i].name; i++) {
-		bool arg = opts[i].type != IMG_FLAG;
+		bool arg = has_argument(opts[i].type);
 
 		if (opts[i].name)
 			longs[n++] = (struct option){ .name = opts[i].name,

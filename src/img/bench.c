@@ -191,6 +191,7 @@ static int bench(struct bench *b, const char *name)
 	int rc;
 
 	b->how.write = b->write;
+	b->how.look = !b->write;
 	if (img_open(name, &b->how, &b->n))
 		return 1;
 	b->loop = img_loop(&e);

@@ -14,6 +14,7 @@
 #include "../block/co_io.h"
 #include "co.h"
 #include "img.h"
+#include "loop.h"
 
 enum { LAYERS = 50, WORKERS = 8 };
 
@@ -28,6 +29,7 @@ struct commit {
 	unsigned flags;
 	struct co_lock lock;
 	uint64_t next, size;
+	uint64_t rate, begun_ns, done; /* bytes a second, 0: any; when it began; bytes copied */
 };
 
 /* --- copying --- */
@@ -92,13 +94,17 @@ static int step(struct img_work *w, void *ctx)
 	if (rc)
 		return rc;
 	img_progress(off, c->size);
-	if (zero)
-		return co_zero(c->base, off, len, c->flags | BLK_UNMAP);
-	buf = img_buffer();
-	rc = buf ? co_pread(n, off, buf, len) : -ENOMEM;
-	if (!rc)
-		rc = co_pwrite(c->base, off, buf, len, c->flags);
-	img_buffer_done(buf);
+	if (zero) {
+		rc = co_zero(c->base, off, len, c->flags | BLK_UNMAP);
+	} else {
+		buf = img_buffer();
+		rc = buf ? co_pread(n, off, buf, len) : -ENOMEM;
+		if (!rc)
+			rc = co_pwrite(c->base, off, buf, len, c->flags);
+		img_buffer_done(buf);
+		c->done += len;
+	}
+	img_limit_rate(c->rate, c->begun_ns, c->done);
 	return rc;
 }
 
@@ -114,6 +120,7 @@ static int copy(struct commit *c)
 	for (unsigned i = 0; i < c->n; i++)
 		w.node[w.n_nodes++] = c->layer[i];
 	w.node[w.n_nodes++] = c->base;
+	c->begun_ns = loop_now_ns();
 	img_progress_begin(c->progress && !c->quiet);
 	rc = img_work(&w, &e);
 	if (!rc)
@@ -195,10 +202,9 @@ int img_commit(int argc, char **argv)
 	int i = img_parse(argc, argv, opts);
 	int rc;
 
-	if (i < 0 || img_check_cache(c.how.cache))
+	if (i < 0 || img_check_cache(c.how.cache) ||
+	    (rate && img_size("rate limit", rate, &c.rate)))
 		return 1;
-	if (rate)
-		return img_fail("-r %s: commit has no rate limit", rate);
 	if (argc - i != 1)
 		return img_misuse("Expecting one image file name");
 	c.flags = img_writethrough(c.how.cache) ? BLK_FUA : 0;

@@ -209,7 +209,7 @@ static int run(struct compare *c, bool progress)
 
 int img_compare(int argc, char **argv)
 {
-	struct img_how how = { .share = false };
+	struct img_how how = { .look = true };
 	struct compare c = { .status = SAME };
 	const char *format2 = NULL;
 	bool progress = false;

@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../block/co_io.h"
 #include "../block/internal.h"
+#include "bitmaps.h"
 #include "co.h"
 #include "img.h"
 #include "loop.h"
@@ -39,7 +39,7 @@ struct convert {
 	const char *format, *backing, *backing_format, *snapshot, *workers, *sparse_text,
 		*rate_text;
 	bool target_opts, target_is_zero, offload, compress, progress, quiet, keep, out_of_order,
-		salvage, bitmaps;
+		salvage, bitmaps, skip_broken;
 	uint64_t sparse, rate;
 	const char *output;
 
@@ -358,19 +358,6 @@ static int raw_fd(const struct blk_node *n, int flags)
 
 /* --- the work --- */
 
-static void limit_rate(struct convert *c)
-{
-	uint64_t due;
-	struct timespec ts;
-
-	if (!c->rate)
-		return;
-	due = c->begun_ns + (uint64_t)((unsigned __int128)c->done * 1000000000 / c->rate);
-	ts = (struct timespec){ .tv_sec = (time_t)(due / 1000000000),
-				.tv_nsec = (long)(due % 1000000000) };
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
-}
-
 static int step(struct img_work *w, void *ctx)
 {
 	struct convert *c = ctx;
@@ -392,7 +379,7 @@ static int step(struct img_work *w, void *ctx)
 	}
 	c->done += p.len;
 	img_progress(c->done, c->total);
-	limit_rate(c);
+	img_limit_rate(c->rate, c->begun_ns, c->done);
 	return rc;
 }
 
@@ -481,6 +468,8 @@ static int make_target(struct convert *c, const struct blk_driver *drv)
 		c->zeroed = !c->backed;
 		if (new.backing && !drv->image->backing_name)
 			img_fail("Backing file not supported for file format '%s'", drv->name);
+		else if (!new.backing &&new.backing_format)
+			img_fail("Backing format cannot be used without backing file");
 		else if (new.backing && !new.backing_format)
 			img_fail("Use of backing file requires explicit backing format");
 		else if (c->compress && prealloc && strcmp(prealloc, "off") != 0)
@@ -545,15 +534,28 @@ static void set_units(struct convert *c)
 		(c->compress ? BLK_COMPRESSED : 0) | (img_writethrough(c->to.cache) ? BLK_FUA : 0);
 }
 
+static int check_bitmaps(const struct convert *c, const struct blk_driver *drv)
+{
+	if (!c->bitmaps)
+		return 0;
+	if (c->n_src > 1)
+		return img_fail("Copying bitmaps only possible with single source");
+	if (img_check_bitmaps(c->src[0].n, c->skip_broken))
+		return 1;
+	if (drv && (!drv->image || !drv->image->bitmap_add))
+		return img_fail("Format driver '%s' does not support bitmaps", drv->name);
+	return 0;
+}
+
 static int convert(struct convert *c, char **names, int n, unsigned workers)
 {
 	const struct blk_driver *drv = NULL;
 
-	if (!c->target_opts && !(drv = img_format(c->format)))
+	if (!c->target_opts && !(drv = img_format(c->format ? c->format : "raw")))
 		return 1;
 	if (drv && c->compress && !can_compress(drv))
 		return img_fail("Compression not supported for this file format");
-	if (open_sources(c, names, n))
+	if (open_sources(c, names, n) || check_bitmaps(c, drv))
 		return 1;
 	if (!c->keep && make_target(c, drv))
 		return 1;
@@ -563,7 +565,7 @@ static int convert(struct convert *c, char **names, int n, unsigned workers)
 		if (c->backed && c->backing)
 			c->src[i].base = find_base(c->src[i].n, c->backing);
 	set_units(c);
-	return run(c, workers);
+	return run(c, workers) || (c->bitmaps && img_copy_bitmaps(c->src[0].n, c->dst));
 }
 
 static void finish(struct convert *c, int *rc)
@@ -613,20 +615,24 @@ static int check(const struct convert *c)
 		return img_fail("Cannot enable copy offloading when -S is used");
 	if (c->offload && c->compress)
 		return img_fail("Cannot enable copy offloading when -c is used");
+	if (c->offload && c->salvage)
+		return img_fail("Cannot use copy offloading in salvaging mode");
 	if (c->target_opts && !c->keep)
 		return img_fail("--target-image-opts requires use of -n flag");
 	if (c->target_is_zero && !c->keep)
 		return img_fail("--target-is-zero requires use of -n flag");
-	if (c->bitmaps)
-		return img_fail("--bitmaps: copying bitmaps is not supported");
+	if (c->skip_broken && !c->bitmaps)
+		return img_fail("Use of --skip-broken-bitmaps requires --bitmaps");
 	if (c->keep && c->o.n)
-		img_warn("-o has no effect when skipping image creation");
+		return img_fail("-o has no effect when skipping image creation");
+	if (c->target_opts && c->format)
+		return img_fail("--target-image-opts and -O are mutually exclusive");
 	return img_check_cache(c->from.cache) || img_check_cache(c->to.cache);
 }
 
 int img_convert(int argc, char **argv)
 {
-	struct convert c = { .format = "raw", .sparse = SPARSE, .dst_fd = -1 };
+	struct convert c = { .from = { .look = true }, .sparse = SPARSE, .dst_fd = -1 };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &c.from.format },
 		{ 0, "image-opts", IMG_FLAG, &c.from.image_opts },
@@ -649,6 +655,7 @@ int img_convert(int argc, char **argv)
 		{ 'W', NULL, IMG_FLAG, &c.out_of_order },
 		{ 0, "salvage", IMG_FLAG, &c.salvage },
 		{ 0, "bitmaps", IMG_FLAG, &c.bitmaps },
+		{ 0, "skip-broken-bitmaps", IMG_FLAG, &c.skip_broken },
 		{ 0, "target-image-opts", IMG_FLAG, &c.target_opts },
 		{ 0, "target-is-zero", IMG_FLAG, &c.target_is_zero },
 		{ 0 },
@@ -661,7 +668,7 @@ int img_convert(int argc, char **argv)
 	    (c.rate_text && img_size("rate limit", c.rate_text, &c.rate)) || check(&c)) {
 		rc = 1;
 	} else if (img_wants_help(&c.o)) {
-		const struct blk_driver *drv = img_format(c.format);
+		const struct blk_driver *drv = img_format(c.format ? c.format : "raw");
 
 		rc = !drv;
 		if (drv)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../block/internal.h"
 #include "img.h"
@@ -106,8 +107,15 @@ static int take_general(struct img_new *n, struct opts *o)
 	const char *size = opts_get(o, "size");
 	const char *backing = opts_get(o, "backing_file");
 	const char *format = opts_get(o, "backing_fmt");
+	unsigned sizes = 0;
 	int rc;
 
+	for (size_t i = 0; i < o->n; i++)
+		sizes += !strcmp(o->opt[i].key, "size");
+	if (sizes > 1) {
+		img_fail("The image size must be specified only once");
+		return -EINVAL;
+	}
 	if (size) {
 		rc = img_size("image size", size, &n->c.size);
 		if (rc)
@@ -175,8 +183,25 @@ void img_new_free(struct img_new *n)
 	free(n->backing_format);
 }
 
+/* What was not there before a failure is not there afterwards. */
+static void clean_up(const char *name, bool existed)
+{
+	const char *path = strncmp(name, "file:", 5) ? name : name + 5;
+
+	if (!existed)
+		unlink(path);
+}
+
+static bool exists(const char *name)
+{
+	return !name || !access(strncmp(name, "file:", 5) ? name : name + 5, F_OK);
+}
+
 int img_new_make(struct img_new *n, const char *filename)
 {
+	char buf[64];
+	const char *data = img_new_get(n, "data_file", buf);
+	bool existed = exists(filename), data_existed = exists(data);
 	struct err e;
 	int rc;
 
@@ -188,6 +213,8 @@ int img_new_make(struct img_new *n, const char *filename)
 	rc = n->drv->image->create(filename, &n->c, &e);
 	if (!rc)
 		return 0;
+	clean_up(filename, existed);
+	clean_up(data ? data : "", data_existed);
 	err_prefix(&e, "%s: ", filename);
 	img_error(&e);
 	return rc;
@@ -327,8 +354,6 @@ static int look_at_backing(struct create *c, const char *filename)
 	char *path;
 	int rc;
 
-	if (c->unsafe && c->n.have_size)
-		return 0;
 	path = img_backing_path(filename, c->n.backing);
 	if (!path)
 		return out_of_memory();
@@ -356,8 +381,12 @@ static int look_at_backing(struct create *c, const char *filename)
 
 static int check_backing(struct create *c, const char *filename)
 {
-	if (!c->n.backing)
+	if (!c->n.backing && !c->n.backing_format)
 		return 0;
+	if (!c->n.backing) {
+		img_fail("%s: Backing format cannot be used without backing file", filename);
+		return -EINVAL;
+	}
 	if (!has_backing(c->n.drv)) {
 		img_fail("%s: Backing file not supported for file format '%s'", filename,
 			 c->n.drv->name);
@@ -365,8 +394,12 @@ static int check_backing(struct create *c, const char *filename)
 	}
 	if (c->n.backing_format && !img_format(c->n.backing_format))
 		return -EINVAL;
-	if (c->unsafe)
+	if (c->unsafe && c->n.backing_format)
 		return 0;
+	if (c->unsafe) {
+		img_fail("%s: Backing file specified without backing format", filename);
+		return -EINVAL;
+	}
 	return look_at_backing(c, filename);
 }
 

@@ -90,7 +90,7 @@ static int dd(struct dd *d, struct blk_node *from, const struct blk_driver *drv)
 
 int img_dd(int argc, char **argv)
 {
-	struct dd d = { .format = "raw", .bs = 512 };
+	struct dd d = { .how = { .look = true }, .format = "raw", .bs = 512 };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &d.how.format },
 		{ 'O', NULL, IMG_TEXT, &d.format },

@@ -26,6 +26,7 @@ struct img_command {
 
 int img_amend(int argc, char **argv);
 int img_bench(int argc, char **argv);
+int img_bitmap(int argc, char **argv);
 int img_check(int argc, char **argv);
 int img_commit(int argc, char **argv);
 int img_compare(int argc, char **argv);
@@ -56,6 +57,15 @@ enum img_type {
 	IMG_LIST, /* struct opts, given as often as one likes: -o a=1,b=2 */
 	IMG_SIZE, /* uint64_t, K, M ... */
 	IMG_OUTPUT, /* bool: --output=json rather than human */
+	IMG_STEP, /* struct img_steps: what to do, in the order of the command line */
+	IMG_STEP_OF, /* the same, with an argument */
+};
+
+struct img_steps {
+	struct img_step {
+		const char *what, *arg; /* the option's name, its argument */
+	} step[64];
+	unsigned n;
 };
 
 struct img_opt {
@@ -134,6 +144,8 @@ struct img_work {
 	void *ctx;
 };
 int img_work(struct img_work *w, struct err *e);
+/* Waits until `done` bytes since begun_ns are no more than rate bytes a second; 0: never. */
+void img_limit_rate(uint64_t rate, uint64_t begun_ns, uint64_t done);
 /* Buffers of IMG_PIECE bytes, aligned to pages, kept for reuse. NULL: no memory. */
 enum { IMG_PIECE = 1 << 20 };
 void *img_buffer(void);

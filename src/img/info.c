@@ -209,6 +209,8 @@ static void print(const struct facts *f)
 static int gather(struct blk_node *n, struct facts *f)
 {
 	const struct blk_image_ops *ops = n->drv->image;
+	struct blk_bitmap *bitmaps;
+	size_t n_bitmaps;
 	struct err e;
 
 	f->n = n;
@@ -220,6 +222,11 @@ static int gather(struct blk_node *n, struct facts *f)
 	f->cluster_size = ops->cluster_size ? ops->cluster_size(n) : 0;
 	if (ops->snap_list && ops->snap_list(n, &f->snap, &f->n_snap, &e))
 		return img_error(&e);
+	if (ops->bitmap_list) {
+		if (ops->bitmap_list(n, &bitmaps, &n_bitmaps, &e))
+			return img_error(&e);
+		blk_bitmaps_free(bitmaps, n_bitmaps);
+	}
 	f->specific = ops->info ? ops->info(n) : NULL;
 	f->dirty = take_bool(f->specific, "dirty-flag");
 	f->encrypted = take_bool(f->specific, "encrypted");

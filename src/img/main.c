@@ -10,10 +10,11 @@
 static const struct img_command commands[] = {
 	{ "amend", img_amend, "[--image-opts] [-p] [-q] [-f FMT] [-t CACHE] [--force] -o OPTIONS FILE" },
 	{ "bench", img_bench, "[-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=N] [-i AIO] [-n] [--no-drain] [-o OFFSET] [--pattern=BYTE] [-q] [-s SIZE] [-S STEP] [-t CACHE] [-w] [-U] FILE" },
+	{ "bitmap", img_bitmap, "(--merge SOURCE | --add | --remove | --clear | --enable | --disable)... [-b SOURCE_FILE [-F FMT]] [-g GRANULARITY] [--image-opts | -f FMT] FILE BITMAP" },
 	{ "check", img_check, "[--image-opts] [-q] [-f FMT] [--output=FORM] [-r leaks|all] [-T CACHE] [-U] FILE" },
-	{ "commit", img_commit, "[--image-opts] [-q] [-f FMT] [-t CACHE] [-b BASE] [-d] [-p] FILE" },
+	{ "commit", img_commit, "[--image-opts] [-q] [-f FMT] [-t CACHE] [-b BASE] [-r RATE] [-d] [-p] FILE" },
 	{ "compare", img_compare, "[--image-opts] [-f FMT] [-F FMT] [-T CACHE] [-p] [-q] [-s] [-U] FILE1 FILE2" },
-	{ "convert", img_convert, "[--image-opts] [--target-image-opts] [--target-is-zero] [-U] [-C] [-c] [-p] [-q] [-n] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o OPTIONS] [-l SNAPSHOT] [-S SIZE] [-r RATE] [-m COUNT] [-W] [--salvage] FILE [FILE2 [...]] OUTPUT" },
+	{ "convert", img_convert, "[--image-opts] [--target-image-opts] [--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o OPTIONS] [-l SNAPSHOT] [-S SIZE] [-r RATE] [-m COUNT] [-W] [--salvage] FILE [FILE2 [...]] OUTPUT" },
 	{ "create", img_create, "[-q] [-f FMT] [-b BACKING [-F FMT]] [-u] [-o OPTIONS] FILE [SIZE]" },
 	{ "dd", img_dd, "[--image-opts] [-U] [-f FMT] [-O FMT] [bs=BYTES] [count=N] [skip=N] if=INPUT of=OUTPUT" },
 	{ "info", img_info, "[--image-opts] [-f FMT] [--output=FORM] [--backing-chain] [-U] FILE" },

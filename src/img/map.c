@@ -18,20 +18,45 @@ struct map {
 	bool json;
 	uint64_t start, length;
 	bool first;
+	const struct blk_node *asked; /* sparse_below, and what it said */
+	bool answer;
 };
 
-/* Stored, but never written below: preallocated. */
-static bool hole_below(const struct entry *e)
+/* Asked once for each layer. */
+static bool sparse_below(struct map *m, struct blk_node *n)
 {
-	struct blk_node *file = e->s.node->file;
+	bool (*ask)(struct blk_node *) = n->drv->image ? n->drv->image->sparse_below : NULL;
+
+	if (m->asked != n) {
+		m->asked = n;
+		m->answer = ask && ask(n);
+	}
+	return m->answer;
+}
+
+static struct blk_node *data_file(struct blk_node *n)
+{
+	const struct blk_image_ops *ops = n->drv->image;
+
+	return ops && ops->data_file ? ops->data_file(n) : n->file;
+}
+
+/* Stored, but never written below: as far as that goes. */
+static void look_below(struct map *m, struct entry *e)
+{
+	struct blk_node *file = data_file(e->s.node);
 	uint64_t bytes;
 	unsigned flags;
 
-	return file && e->has_offset && !blk_node_status(file, e->offset, 1, &bytes, &flags) &&
-	       (flags & BLK_ZERO);
+	if (!file || !e->has_offset || !sparse_below(m, e->s.node) ||
+	    blk_node_status(file, e->offset, e->length, &bytes, &flags))
+		return;
+	e->zero = flags & BLK_ZERO;
+	if (bytes && bytes < e->length)
+		e->length = bytes;
 }
 
-static int look(struct blk_node *n, uint64_t off, uint64_t len, struct entry *e)
+static int look(struct map *m, struct blk_node *n, uint64_t off, uint64_t len, struct entry *e)
 {
 	const struct blk_driver *drv;
 	int rc;
@@ -45,10 +70,10 @@ static int look(struct blk_node *n, uint64_t off, uint64_t len, struct entry *e)
 	e->data = e->s.flags & BLK_DATA;
 	e->zero = e->s.flags & BLK_ZERO;
 	e->present = e->s.flags & BLK_ALLOCATED;
-	if (e->present && drv->place)
+	if (drv->place)
 		e->has_offset = drv->place(e->s.node, off, &e->offset);
 	if (e->data && !e->zero)
-		e->zero = hole_below(e);
+		look_below(m, e);
 	return 0;
 }
 
@@ -87,7 +112,7 @@ static int print(struct map *m, const struct entry *e)
 	if (!e->has_offset)
 		return img_fail("File contains external, encrypted or compressed clusters.");
 	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start, e->length, e->offset,
-	       e->s.node->filename);
+	       data_file(e->s.node)->filename);
 	return 0;
 }
 
@@ -101,7 +126,7 @@ static int walk(struct map *m, struct blk_node *n)
 	if (m->length < end - (off < end ? off : end))
 		end = off + m->length;
 	for (; off < end; off += next.length) {
-		rc = look(n, off, end - off, &next);
+		rc = look(m, n, off, end - off, &next);
 		if (rc)
 			return img_fail("%s: cannot find out what is at offset %" PRIu64 ": %s",
 					n->filename, off, strerror(-rc));

@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bitmaps.h"
 #include "img.h"
 #include "snapshots.h"
 
-enum { NONE = -1 };
+enum { NONE = -1 }; /* no bitmaps field */
 
 struct measure {
 	struct img_how how;
@@ -55,38 +56,53 @@ static uint64_t cluster_of(const struct img_new *n)
 	return text && !parse_size(text, 1, &size, NULL) && size ? size : 512;
 }
 
-/* Whether images of both kinds may hold bitmaps; convert copies none of them. */
+/* Whether images of both kinds may hold bitmaps, as those that convert --bitmaps copies. */
 static bool may_have_bitmaps(const struct measure *m, const struct blk_node *src)
 {
 	const char *compat;
 	char buf[64];
-	json_t *info;
-	bool v3;
 
-	if (!src || src->drv != m->n.drv || strcmp(src->drv->name, "qcow2") != 0)
+	if (!src || src->drv != m->n.drv || !img_may_have_bitmaps(src))
 		return false;
 	compat = img_new_get(&m->n, "compat", buf);
-	info = src->drv->image->info(src);
-	v3 = info && strcmp(json_string_value(json_object_get(info, "compat")), "0.10") != 0;
-	json_decref(info);
-	return v3 && (!compat || strcmp(compat, "0.10") != 0);
+	return !compat || strcmp(compat, "0.10") != 0;
 }
 
-static void print(const struct measure *m, uint64_t required, uint64_t full, bool bitmaps)
+/* *bytes: -1 when there cannot be any. */
+static int measure_bitmaps(const struct measure *m, struct blk_node *src, int64_t *bytes)
 {
-	if (m->json)
-		printf("{\n%s    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64
-		       "\n}\n",
-		       bitmaps ? "    \"bitmaps\": 0,\n" : "", required, full);
-	else
-		printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n%s",
-		       required, full, bitmaps ? "bitmaps size: 0\n" : "");
+	uint64_t size;
+	struct err e;
+
+	*bytes = NONE;
+	if (!may_have_bitmaps(m, src))
+		return 0;
+	if (src->drv->image->bitmap_measure(src, cluster_of(&m->n), &size, &e))
+		return img_error(&e);
+	*bytes = (int64_t)size;
+	return 0;
+}
+
+static void print(const struct measure *m, uint64_t required, uint64_t full, int64_t bitmaps)
+{
+	if (m->json) {
+		printf("{\n");
+		if (bitmaps != NONE)
+			printf("    \"bitmaps\": %" PRId64 ",\n", bitmaps);
+		printf("    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n",
+		       required, full);
+		return;
+	}
+	printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required, full);
+	if (bitmaps != NONE)
+		printf("bitmaps size: %" PRId64 "\n", bitmaps);
 }
 
 static int measure(struct measure *m, const struct blk_driver *drv, const char *name)
 {
 	struct blk_node *src = NULL;
 	uint64_t data = 0, required, full;
+	int64_t bitmaps;
 	struct err e;
 	int rc = 0;
 
@@ -107,7 +123,9 @@ static int measure(struct measure *m, const struct blk_driver *drv, const char *
 			img_error(&e);
 	}
 	if (!rc)
-		print(m, required, full, may_have_bitmaps(m, src));
+		rc = measure_bitmaps(m, src, &bitmaps);
+	if (!rc)
+		print(m, required, full, bitmaps);
 	if (src)
 		blk_node_close(src);
 	return rc ? 1 : 0;

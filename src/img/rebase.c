@@ -208,7 +208,8 @@ static int rebase(struct rebase *r)
 
 int img_rebase(int argc, char **argv)
 {
-	struct rebase r = { .how = { .write = true, .no_backing = true } };
+	struct rebase r = { .how = { .write = true, .no_backing = true },
+			    .from = { .look = true } };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &r.how.format },
 		{ 0, "image-opts", IMG_FLAG, &r.how.image_opts },

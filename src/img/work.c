@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "co.h"
 #include "img.h"
@@ -92,6 +93,19 @@ int img_work(struct img_work *w, struct err *e)
 	if (r.ret && !e->msg[0])
 		err_set(e, ERR_HOST, -r.ret, "%s", strerror(-r.ret));
 	return r.ret;
+}
+
+void img_limit_rate(uint64_t rate, uint64_t begun_ns, uint64_t done)
+{
+	struct timespec ts;
+	uint64_t due;
+
+	if (!rate)
+		return;
+	due = begun_ns + (uint64_t)((unsigned __int128)done * 1000000000 / rate);
+	ts = (struct timespec){ .tv_sec = (time_t)(due / 1000000000),
+				.tv_nsec = (long)(due % 1000000000) };
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
 /* --- buffers --- */
