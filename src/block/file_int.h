@@ -64,5 +64,6 @@ void file_io_free(struct file *f);
 /* --- file_lock.c --- */
 /* As established tools do. -EBUSY names the process that has the image. */
 int file_lock(struct file *f, bool write, struct err *e);
+void file_unlock(const struct file *f);
 
 #endif

@@ -29,6 +29,8 @@ size_t blk_known_keys(const struct blk_driver *drv, const char *names[], size_t 
 		names[n] = general_keys[n];
 	if (drv && !drv->protocol && n < max)
 		names[n++] = drv->child ? drv->child : "file";
+	if (drv && drv->image && drv->image->backing_name && n < max)
+		names[n++] = "backing";
 	for (const struct prop *p = drv ? drv->props : NULL; p && p->name && n < max; p++)
 		names[n++] = p->name;
 	return n;
@@ -214,6 +216,9 @@ static int flatten(struct opts *o, char *key, size_t used, const json_t *v, unsi
 		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		rc = opts_add(o, key, text);
 		break;
+	case JSON_NULL: /* "backing": null */
+		rc = opts_add(o, key, "");
+		break;
 	case JSON_TRUE:
 	case JSON_FALSE:
 		rc = opts_add(o, key, json_is_true(v) ? "on" : "off");
@@ -339,6 +344,21 @@ static int open_blkdebug(const char *names, struct opts *o, const struct blk_ope
 	return rc;
 }
 
+/* "json:{...}": a node by its keys; o has more of them, or is NULL. */
+static int open_json(const char *text, struct opts *o, const struct blk_open *how,
+		     struct blk_node **out, struct err *e)
+{
+	struct opts none = { 0 };
+	int rc;
+
+	o = o ? o : &none;
+	rc = blk_opts_from_json(o, text, e);
+	if (!rc)
+		rc = blk_open_child("json:", o, how, out, e);
+	opts_free(&none);
+	return rc;
+}
+
 int blk_open_protocol(const char *filename, bool literal, struct opts *o,
 		      const struct blk_open *how, struct blk_node **out, struct err *e)
 {
@@ -349,6 +369,8 @@ int blk_open_protocol(const char *filename, bool literal, struct opts *o,
 		return open_path(filename, o, how, out, e);
 	if (!strncmp(filename, "file:", 5))
 		return open_path(rest, o, how, out, e);
+	if (!strncmp(filename, "json:", 5))
+		return open_json(rest, o, how, out, e);
 	if (!strncmp(filename, "host_device:", 12))
 		return open_with("host_device", "filename", rest, o, how, NULL, out, e);
 	if (!strcmp(filename, "null-co://") || !strcmp(filename, "null-aio://"))

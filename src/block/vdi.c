@@ -449,6 +449,7 @@ const struct blk_driver blk_vdi = {
 	.open = vdi_open,
 	.close = vdi_close,
 	.submit = vdi_submit,
+	.reopen = blk_reopen_nothing,
 	.status = vdi_status,
 	.image = &vdi_image,
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../block/internal.h"
 #include "img.h"
@@ -163,7 +164,8 @@ int img_open(const char *name, const struct img_how *how, struct blk_node **out)
 	if (rc == -EBUSY)
 		err_hint(&e, how->write ? "stop that first"
 					: "stop that first, or read it as it is by -U");
-	if (rc == -ENOENT)
+	/* It may be there, and what it refers to is missing. */
+	if (rc == -ENOENT && access(name, F_OK))
 		err_hint(&e, "look at the name, or make it by posada-img create");
 	err_prefix(&e, "Could not open '%s': ", name);
 	img_error(&e);
