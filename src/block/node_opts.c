@@ -180,6 +180,12 @@ static int flatten_member(struct opts *o, char *key, size_t used, const char *na
 	return flatten(o, key, used + (size_t)n, v, depth + 1, e);
 }
 
+static int no_value(const char *key, struct err *e)
+{
+	return err_set(e, ERR_USAGE, EINVAL,
+		       "JSON: the value of '%s' is neither text, integer nor boolean", key);
+}
+
 static int flatten(struct opts *o, char *key, size_t used, const json_t *v, unsigned depth,
 		   struct err *e)
 {
@@ -216,16 +222,17 @@ static int flatten(struct opts *o, char *key, size_t used, const json_t *v, unsi
 		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		rc = opts_add(o, key, text);
 		break;
-	case JSON_NULL: /* "backing": null */
-		rc = opts_add(o, key, "");
+	case JSON_NULL: /* "backing": null: there is none */
+		if (used < 7 || strcmp(key + used - 7, "backing") != 0)
+			return no_value(key, e);
+		rc = opts_add(o, key, "null");
 		break;
 	case JSON_TRUE:
 	case JSON_FALSE:
 		rc = opts_add(o, key, json_is_true(v) ? "on" : "off");
 		break;
 	default:
-		return err_set(e, ERR_USAGE, EINVAL,
-			       "JSON: the value of '%s' is neither text, integer nor boolean", key);
+		return no_value(key, e);
 	}
 	return rc ? err_set(e, ERR_HOST, ENOMEM, "out of memory") : 0;
 }
