@@ -186,6 +186,8 @@ struct blk_image_ops {
 	int (*measure)(const struct blk_create *c, uint64_t data, uint64_t *required,
 		       uint64_t *fully_allocated, struct err *e);
 	uint32_t (*cluster_size)(const struct blk_node *n);
+	/* Whether each cluster is to be written whole, by BLK_COMPRESSED, and once. NULL: no. */
+	bool (*whole_clusters)(const struct blk_node *n);
 	const char *(*backing_name)(const struct blk_node *n, const char **format);
 	/*
 	 * The "format-specific" data of info; a new reference (jansson's json_t). May be NULL.

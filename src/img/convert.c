@@ -511,6 +511,8 @@ static int open_target(struct convert *c, const struct blk_driver *drv)
 		c->zeroed = false; /* a device holds what it held */
 	if (c->offload)
 		c->dst_fd = raw_fd(c->dst, O_WRONLY);
+	if (c->dst->drv->image && c->dst->drv->image->whole_clusters)
+		c->compress |= c->dst->drv->image->whole_clusters(c->dst);
 	return 0;
 }
 
