@@ -19,13 +19,13 @@ enum { PIECE = 1 << 20, SECTOR = 512 };
  * The backing file was taken for raw because nothing else was found in it. What a guest wrote
  * to its own sector 0 must not become the header of another format there.
  */
-static int check_sector0(struct blk_node *top, const struct blk_node *base, struct err *e)
+int blk_check_commit(struct blk_node *top, const struct blk_node *base, struct err *e)
 {
 	uint8_t sector[SECTOR] = { 0 };
 	const char *format;
 	int rc;
 
-	if (!base->probed_raw || top->size < SECTOR)
+	if (top->size < SECTOR)
 		return 0;
 	rc = blk_node_pread(top, 0, sector, SECTOR);
 	if (rc)
@@ -127,7 +127,7 @@ int blk_node_commit(struct blk_node *top, struct err *e)
 	}
 	if (top->readonly)
 		return err_set(e, ERR_USAGE, EROFS, "%s is open read-only", top->filename);
-	rc = check_sector0(top, base, e);
+	rc = base->probed_raw ? blk_check_commit(top, base, e) : 0;
 	if (rc)
 		return rc;
 	was_readonly = base->readonly;

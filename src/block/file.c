@@ -83,8 +83,10 @@ static int cannot_open(const struct file *f, int code, struct err *e)
 /* O_NONBLOCK: what turns out to be a FIFO or a device without a medium must not hang us. */
 static int open_how(const struct file *f, bool write, bool direct)
 {
+	/* A device that is written: not while it is mounted, nor may it be from now on. */
+	bool claim = write && f->blkdev && f->node->open.locking && !f->node->open.share_rw;
 	int fd = open(f->filename, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (write ? O_RDWR : O_RDONLY) |
-					   (direct ? O_DIRECT : 0));
+					   (direct ? O_DIRECT : 0) | (claim ? O_EXCL : 0));
 	int on;
 
 	/* A write-protected device may be opened for writing all the same. */
@@ -133,6 +135,8 @@ static int open_fd(struct file *f, struct err *e)
 		close(fd);
 		return no_direct(f, e);
 	}
+	if (code == EBUSY && f->blkdev && !n->readonly)
+		return file_claimed(f, e);
 	if (n->readonly || !refuses_writers(code))
 		return cannot_open(f, code, e);
 	f->fd = open_how(f, false, f->direct);
@@ -153,6 +157,7 @@ static int open_image(struct file *f, struct err *e)
 	if (stat(f->filename, &st))
 		return cannot_open(f, errno, e);
 	ret = check_kind(f, st.st_mode, e);
+	f->blkdev = S_ISBLK(st.st_mode);
 	if (!ret)
 		ret = open_fd(f, e);
 	if (ret)
@@ -368,7 +373,7 @@ static int file_reopen(struct blk_node *n, struct err *e)
 	int old = f->fd, fd = open_again(f, !n->readonly), rc;
 
 	if (fd < 0)
-		return cannot_write(f, errno, e);
+		return errno == EBUSY && f->blkdev ? file_claimed(f, e) : cannot_write(f, errno, e);
 	file_unlock(f);
 	f->fd = fd;
 	rc = file_lock(f, !n->readonly, e);

@@ -81,6 +81,11 @@ int blk_open_format(struct blk_node *file, const char *format, struct opts *o,
 int blk_open_overlay(struct blk_node *base, const struct blk_open *how, struct blk_node **out,
 		     struct err *e);
 
+/* --- commit.c --- */
+
+/* Whether top's first sector may be written to base, which was probed and found to be raw. */
+int blk_check_commit(struct blk_node *top, const struct blk_node *base, struct err *e);
+
 /* --- a drive's front (block.c) --- */
 
 enum blk_detect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../block/internal.h"
 #include "img.h"
@@ -170,6 +171,7 @@ void img_new_free(struct img_new *n)
 
 int img_new_make(struct img_new *n, const char *filename)
 {
+	bool was_there = !access(filename, F_OK);
 	struct err e;
 	int rc;
 
@@ -183,6 +185,10 @@ int img_new_make(struct img_new *n, const char *filename)
 		return 0;
 	err_prefix(&e, "%s: ", filename);
 	img_error(&e);
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		img_no_room(filename, n->c.size);
+	if (!was_there)
+		img_remove(filename);
 	return rc;
 }
 

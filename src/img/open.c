@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "../block/internal.h"
@@ -213,6 +214,33 @@ const char *img_backing_name(const struct blk_node *n, const char **format)
 	if (!n->drv->image || !n->drv->image->backing_name)
 		return NULL;
 	return n->drv->image->backing_name(n, format ? format : &none);
+}
+
+static const char *path_of(const char *filename)
+{
+	return strncmp(filename, "file:", 5) ? filename : filename + 5;
+}
+
+void img_no_room(const char *filename, uint64_t left)
+{
+	char has[32], wants[32];
+	struct statvfs fs;
+
+	if (statvfs(path_of(filename), &fs))
+		return;
+	img_warn("the file system of '%s' has %s free; up to %s of the disk were still to be "
+		 "written",
+		 filename, img_pretty(has, (uint64_t)fs.f_bavail * fs.f_frsize),
+		 img_pretty(wants, left));
+}
+
+void img_remove(const char *filename)
+{
+	const char *path = path_of(filename);
+	struct stat st;
+
+	if (!lstat(path, &st) && S_ISREG(st.st_mode) && !unlink(path))
+		img_warn("'%s' is removed: it was not complete", filename);
 }
 
 /* Relative to the image's directory, unless a protocol says otherwise. */
