@@ -164,9 +164,14 @@ static int open_json(struct blk_node *n, const char *text, const char *format, s
 	return rc ? rc : open_keys(n, format, keys, how, probed_raw, e);
 }
 
-/* Whether the keys say which file it is. */
-static bool names_file(const struct opts *keys)
+/* Whether the keys say which file it is, or that it is none. */
+static bool names_file(struct opts *keys)
 {
+	const char *driver = opts_get(keys, "driver");
+	const struct blk_driver *drv = driver ? blk_driver_find(driver) : NULL;
+
+	if (drv && drv->protocol)
+		return true;
 	for (size_t i = 0; i < keys->n; i++)
 		if (!strcmp(keys->opt[i].key, "file") || !strncmp(keys->opt[i].key, "file.", 5) ||
 		    !strcmp(keys->opt[i].key, "filename"))
