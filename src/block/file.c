@@ -394,6 +394,11 @@ static int file_truncate(struct blk_node *n, uint64_t size, struct err *e)
 	int code;
 
 	if (f->blkdev) {
+		/* The host may have changed it. */
+		int rc = read_size(f, e);
+
+		if (rc)
+			return rc;
 		if (size <= n->size)
 			return 0; /* a device is as large as it is; the image uses less of it */
 		err_set(e, ERR_INPUT, ENOTSUP,
