@@ -97,6 +97,17 @@ static int open_all(struct machine *m, const struct config *cfg, struct drives *
 {
 	int rc = 0;
 
+	if (cfg->snapshot)
+		blk_snapshot_all(m->blks);
+	if (cfg->snapshot && cfg->blockdev.n) {
+		err_set(e, ERR_USAGE, ENOTSUP, "-snapshot: -blockdev %s would be written to",
+			cfg->blockdev.s[0]);
+		err_hint(
+			e,
+			"-snapshot is for -drive and -hda; make an overlay for it by posada-img "
+			"create -b, or give a -drive of yours snapshot=on and leave out -snapshot");
+		return -ENOTSUP;
+	}
 	for (size_t i = 0; !rc && i < cfg->blockdev.n; i++) {
 		rc = blk_add_blockdev(m->blks, cfg->blockdev.s[i], e);
 		if (rc)

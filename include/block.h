@@ -121,6 +121,8 @@ struct drive {
 	int index; /* -1: next free */
 	bool cdrom; /* media=cdrom */
 };
+/* -snapshot: drives that do not say otherwise have snapshot=on from now on. */
+void blk_snapshot_all(struct blk_set *s);
 /* Opens what arg says. Messages do not repeat the option; the caller prefixes it. */
 int blk_add_drive(struct blk_set *s, const char *arg, struct drive *out, struct err *e);
 /* -hda FILE, -cdrom FILE: the file's name may hold commas and is not parsed. */
@@ -148,6 +150,8 @@ struct blk_info {
 	const char *filename, *format, *node_name;
 	const char *detect_zeroes; /* "off", "on", "unmap" */
 	const char *werror, *rerror;
+	const char *backing; /* the file of its backing file; NULL: none */
+	unsigned backing_depth;
 	bool writeback, direct, no_flush;
 	bool held; /* requests wait for blk_retry_all after an error */
 	bool held_no_space; /* ... because the host has no room */
@@ -155,6 +159,13 @@ struct blk_info {
 void blk_get_info(const struct blk *b, struct blk_info *out);
 /* "info block" line(s) of one drive. */
 void blk_describe(const struct blk *b, FILE *f);
+
+/*
+ * What a drive has written over its backing file (with snapshot=on: since it began) goes to
+ * that file. Main thread; the guest's requests wait meanwhile.
+ */
+int blk_commit(struct blk *b, struct err *e);
+bool blk_has_backing(const struct blk *b);
 
 struct blk_throttle; /* throttle.h: limits by I/O operations and bytes */
 int blk_set_throttle(struct blk *b, const struct blk_throttle *t, struct err *e);

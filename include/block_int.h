@@ -114,6 +114,12 @@ struct blk_driver {
 	int (*refresh)(struct blk_node *n, struct err *e);
 	int (*truncate)(struct blk_node *n, uint64_t size, struct err *e); /* NULL: cannot */
 	/*
+	 * n->readonly has another value: begins or ends to be writable. The child has been
+	 * asked first when it begins, and is asked afterwards when it ends; nothing is in
+	 * flight. On failure to begin nothing has changed. NULL: cannot.
+	 */
+	int (*reopen)(struct blk_node *n, struct err *e);
+	/*
 	 * What lies at off: *bytes how far the answer holds. BLK_DATA, BLK_ZERO,
 	 * BLK_ALLOCATED flags; NULL: all data. Blocking.
 	 */
@@ -197,6 +203,8 @@ struct blk_image_ops {
 	int (*measure)(const struct blk_create *c, uint64_t data, uint64_t *required,
 		       uint64_t *fully_allocated, struct err *e);
 	uint32_t (*cluster_size)(const struct blk_node *n);
+	/* Whether each cluster is to be written whole, by BLK_COMPRESSED, and once. NULL: no. */
+	bool (*whole_clusters)(const struct blk_node *n);
 	const char *(*backing_name)(const struct blk_node *n, const char **format);
 	/*
 	 * The "format-specific" data of info; a new reference (jansson's json_t). May be NULL.
@@ -257,10 +265,12 @@ struct blk_node {
 	char *name; /* node-name= or made up "#block012" */
 	char *filename; /* of the file at the bottom; for messages */
 	struct blk_open open;
-	bool readonly; /* as opened */
+	bool readonly; /* as opened, or as reopened */
+	bool probed_raw; /* a backing file that is raw because nothing else was found in it */
 	uint64_t size; /* bytes */
 	struct blk_limits lim;
 	struct blk_node *file, *backing;
+	struct opts *backing_keys; /* while it is opened: backing.X= without "backing."; or NULL */
 	struct blk_node *parent; /* whose child it is; a node has one at most */
 	struct loop *loop; /* attached to; else NULL */
 	unsigned refs;
@@ -304,6 +314,15 @@ int blk_node_pwrite(struct blk_node *n, uint64_t off, const void *buf, size_t le
 int blk_node_flush(struct blk_node *n);
 int blk_node_zero(struct blk_node *n, uint64_t off, uint64_t len, unsigned flags);
 int blk_node_truncate(struct blk_node *n, uint64_t size, struct err *e);
+/* From now on it can (not) be written, with the nodes of its file. Drained. -errno: as before. */
+int blk_node_reopen(struct blk_node *n, bool readonly, struct err *e);
+/* A driver's reopen that has nothing to do. */
+int blk_reopen_nothing(struct blk_node *n, struct err *e);
+/*
+ * What top has of its own goes to its backing file, which is written for that time, and top
+ * is empty then. Drained. Messages name the files.
+ */
+int blk_node_commit(struct blk_node *top, struct err *e);
 int blk_node_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		    unsigned *flags);
 

@@ -56,6 +56,7 @@ struct config {
 	uint8_t uuid[16];
 	bool have_uuid;
 	struct rtc_base rtc;
+	bool snapshot; /* -snapshot */
 	bool no_reboot, no_shutdown, start_paused, nodefaults;
 };
 

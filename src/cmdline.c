@@ -401,6 +401,7 @@ STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
 FLAG(set_nographic, nographic)
+FLAG(set_snapshot, snapshot)
 FLAG(set_no_reboot, no_reboot)
 FLAG(set_no_shutdown, no_shutdown)
 FLAG(set_paused, start_paused)
@@ -486,6 +487,7 @@ static const struct option options[] = {
 	{ "hdb", "FILE", NULL, set_hdb },
 	{ "hdc", "FILE", NULL, set_hdc },
 	{ "hdd", "FILE", NULL, set_hdd },
+	{ "snapshot", NULL, "writes go to temporary files; 'commit' in the monitor keeps them", set_snapshot },
 	{ "object", "iothread|secret,id=ID[,...]", "a thread for devices' I/O, or an image's passphrase; -object help", add_object },
 	{ "nodefaults", NULL, "no serial port and monitor that were not asked for", set_nodefaults },
 	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },

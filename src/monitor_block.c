@@ -102,10 +102,12 @@ static json_t *inserted(const struct blk *b, const struct blk_info *i)
 		json_pack("{s:o, s:o, s:s, s:b, s:b, s:i, s:i, s:s, s:o, s:{s:b, s:b, s:b}}",
 			  "file", mon_string(i->filename), "node-name", mon_string(i->node_name),
 			  "drv", i->format, "ro", blk_readonly(b), "encrypted", 0,
-			  "backing_file_depth", 0, "write_threshold", 0, "detect_zeroes",
-			  i->detect_zeroes, "image", image(b, i), "cache", "writeback",
-			  i->writeback, "direct", i->direct, "no-flush", i->no_flush);
+			  "backing_file_depth", (int)i->backing_depth, "write_threshold", 0,
+			  "detect_zeroes", i->detect_zeroes, "image", image(b, i), "cache",
+			  "writeback", i->writeback, "direct", i->direct, "no-flush", i->no_flush);
 
+	if (i->backing)
+		json_object_set_new(j, "backing_file", mon_string(i->backing));
 	add_limits(j, blk_get_throttle(b));
 	return j;
 }
@@ -262,6 +264,22 @@ json_t *mon_block_resize_text(struct mon *m, const json_t *args, struct err *e)
 	if (!b || parse_size(mon_str(args, "size"), 1 << 20, &size, e))
 		return NULL;
 	return blk_resize(b, size, e) ? NULL : mon_empty();
+}
+
+/* "commit all|DRIVE": with all, drives that have nothing to commit are passed over. */
+json_t *mon_commit(struct mon *m, const json_t *args, struct err *e)
+{
+	const char *name = mon_str(args, "device");
+	struct blk *one;
+
+	if (strcmp(name, "all") != 0) {
+		one = drive_named(m, name, e);
+		return one && !blk_commit(one, e) ? mon_empty() : NULL;
+	}
+	for (struct blk *b = NULL; (b = next_drive(m, b));)
+		if (blk_has_backing(b) && !blk_readonly(b) && blk_commit(b, e))
+			return NULL;
+	return mon_empty();
 }
 
 static int take_limit(const json_t *args, const char *key, uint64_t *out, struct err *e)

@@ -29,6 +29,7 @@ struct vmdk_sparse {
 _Static_assert(sizeof(struct vmdk_sparse) == 512, "vmdk sparse extent header");
 
 #define VMDK_NEW_LINES 0x1u
+#define VMDK_REDUNDANT 0x2u /* rgd_offset is used */
 #define VMDK_ZEROED_GRAINS 0x4u
 #define VMDK_COMPRESSED 0x10000u
 #define VMDK_MARKERS 0x20000u
@@ -46,5 +47,15 @@ struct vmdk_marker {
 	struct le32 size;
 };
 _Static_assert(sizeof(struct vmdk_marker) == 12, "vmdk marker");
+
+/* A marker of what is no grain takes a sector; value: sectors that follow. */
+struct vmdk_meta_marker {
+	struct vmdk_marker m; /* size 0 */
+	struct le32 type;
+	uint8_t pad[496];
+};
+_Static_assert(sizeof(struct vmdk_meta_marker) == 512, "vmdk metadata marker");
+
+enum { VMDK_MARK_END = 0, VMDK_MARK_GT = 1, VMDK_MARK_GD = 2, VMDK_MARK_FOOTER = 3 };
 
 #endif

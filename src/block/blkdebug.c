@@ -461,6 +461,7 @@ const struct blk_driver blk_blkdebug = {
 	.open = blkdebug_open,
 	.close = blkdebug_close,
 	.submit = blkdebug_submit,
+	.reopen = blk_reopen_nothing,
 	.poll = blkdebug_poll,
 	.in_flight = blkdebug_in_flight,
 	.attach = blkdebug_attach,

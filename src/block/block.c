@@ -95,6 +95,7 @@ struct blk_set {
 	struct blk *blks;
 	struct loop *loop;
 	struct blk_host host;
+	bool snapshot;
 };
 
 static void queue_init(struct queue *q)
@@ -935,7 +936,10 @@ void blk_get_info(const struct blk *b, struct blk_info *out)
 		.writeback = blk_writeback(b),
 		.direct = b->root->open.direct,
 		.no_flush = b->no_flush,
+		.backing = b->root->backing ? b->root->backing->filename : NULL,
 	};
+	for (const struct blk_node *n = b->root->backing; n; n = n->backing)
+		out->backing_depth++;
 	pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&b->note_lock);
 	out->held = __atomic_load_n(&b->n_held, __ATOMIC_RELAXED) != 0;
 	out->held_no_space = out->held && no_space(b->stop.error);
@@ -953,6 +957,9 @@ void blk_describe(const struct blk *b, FILE *f)
 	fprintf(f, "%s (%s): %s (%s%s)\n", b->id, i.node_name, i.filename, i.format,
 		b->readonly ? ", read-only" : "");
 	fprintf(f, "    Size:             %" PRIu64 " bytes\n", blk_size(b));
+	if (i.backing)
+		fprintf(f, "    Backing file:     %s (chain depth: %u)\n", i.backing,
+			i.backing_depth);
 	fprintf(f, "    Cache mode:       %s%s%s\n", i.writeback ? "writeback" : "writethrough",
 		i.direct ? ", direct" : "", i.no_flush ? ", ignore flushes" : "");
 	if (b->cfg.detect != BLK_DETECT_OFF)
@@ -1059,6 +1066,40 @@ int blk_resize(struct blk *b, uint64_t size, struct err *e)
 	return 0;
 }
 
+/* --- commit --- */
+
+struct commit {
+	struct blk *b;
+	struct err *e;
+	int rc;
+};
+
+static void commit_on_loop(void *ctx)
+{
+	struct commit *c = ctx;
+
+	drain(c->b, false);
+	c->rc = blk_node_commit(c->b->root, c->e);
+}
+
+int blk_commit(struct blk *b, struct err *e)
+{
+	struct commit c = { .b = b, .e = e };
+
+	if (b->root->parent)
+		return err_set(e, ERR_USAGE, EBUSY, "node '%s' is used by node '%s' above it",
+			       b->id, b->root->parent->name);
+	on_loop(b, commit_on_loop, &c);
+	if (c.rc)
+		err_prefix(e, "drive '%s': ", b->id);
+	return c.rc;
+}
+
+bool blk_has_backing(const struct blk *b)
+{
+	return b->root->backing != NULL;
+}
+
 /* --- the set --- */
 
 int blk_set_create(struct blk_set **out, struct loop *main_loop, const struct blk_host *host,
@@ -1078,6 +1119,16 @@ int blk_set_create(struct blk_set **out, struct loop *main_loop, const struct bl
 struct loop *blk_set_loop(const struct blk_set *s)
 {
 	return s->loop;
+}
+
+bool blk_set_snapshot(const struct blk_set *s)
+{
+	return s->snapshot;
+}
+
+void blk_snapshot_all(struct blk_set *s)
+{
+	s->snapshot = true;
 }
 
 static void blk_free(struct blk *b)
@@ -1202,11 +1253,13 @@ struct blk *blk_same_image(struct blk_set *s, const char *filename)
 	if (stat(filename, &a))
 		return NULL;
 	for (struct blk *b = s->blks; b; b = b->next) {
-		if (stat(b->root->filename, &o))
-			continue;
-		if (S_ISBLK(a.st_mode) ? S_ISBLK(o.st_mode) && a.st_rdev == o.st_rdev
-				       : a.st_dev == o.st_dev && a.st_ino == o.st_ino)
-			return b;
+		for (const struct blk_node *n = b->root; n; n = n->backing) {
+			if (stat(n->filename, &o))
+				continue;
+			if (S_ISBLK(a.st_mode) ? S_ISBLK(o.st_mode) && a.st_rdev == o.st_rdev
+					       : a.st_dev == o.st_dev && a.st_ino == o.st_ino)
+				return b;
+		}
 	}
 	return NULL;
 }

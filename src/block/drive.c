@@ -22,7 +22,7 @@ struct request {
 	const char *file; /* file=, or NULL */
 	bool literal; /* file is a path, whatever it looks like */
 	const char *format, *id, *node_name;
-	bool cdrom;
+	bool cdrom, snapshot;
 };
 
 /* For hints; what nodes take is added. */
@@ -215,29 +215,18 @@ static int take_readonly(struct request *r, struct err *e)
 	return 0;
 }
 
-static int no_snapshot(struct err *e)
-{
-	err_set(e, ERR_USAGE, ENOTSUP,
-		"snapshot=on: the temporary overlay would be a qcow2 image, which this version "
-		"cannot make");
-	err_hint(e, "work on a copy of the image: cp --reflink=auto IMAGE COPY");
-	return -ENOTSUP;
-}
-
 static int take_refused(struct request *r, struct err *e)
 {
-	bool snapshot = false, copy = false;
+	bool copy = false;
 	int rc;
 
-	if ((rc = boolean(&r->o, "snapshot", &snapshot, e)) ||
+	if ((rc = boolean(&r->o, "snapshot", &r->snapshot, e)) ||
 	    (rc = boolean(&r->o, "copy-on-read", &copy, e)))
 		return rc;
-	if (snapshot)
-		return no_snapshot(e);
 	if (copy) {
 		err_set(e, ERR_USAGE, ENOTSUP,
-			"copy-on-read=on needs an image with a backing file, and this version has "
-			"no such format");
+			"copy-on-read=on: this version does not copy what is read from a backing "
+			"file");
 		err_hint(e, "leave it out");
 		return -ENOTSUP;
 	}
@@ -356,7 +345,9 @@ static int check_keys(const struct request *r, const struct blk_driver *drv, str
 		while (k < known && strcmp(names[k], opt->key) != 0)
 			k++;
 		if (opt->used || k < known || !strncmp(opt->key, "file.", 5) ||
-		    (!drv && perhaps(opt->key)))
+		    (!drv && perhaps(opt->key)) ||
+		    (drv && drv->image && drv->image->backing_name &&
+		     !strncmp(opt->key, "backing.", 8)))
 			continue;
 		err_set(e, ERR_USAGE, EINVAL, "unknown key '%s'", opt->key);
 		err_suggest(e, opt->key, names, n);
@@ -479,10 +470,18 @@ static int finish(struct blk_set *s, struct request *r, struct drive *out, struc
 	int rc;
 
 	r->how.loop = blk_set_loop(s);
+	/* What nobody writes needs no overlay. */
+	r->snapshot = r->snapshot && !r->how.readonly;
+	r->how.readonly = r->how.readonly || r->snapshot;
 	rc = open_root(r, &root, e);
 	if (rc) {
 		tell_twice(s, r, rc, e);
 		return rc;
+	}
+	if (r->snapshot) {
+		rc = blk_open_overlay(root, &r->how, &root, e);
+		if (rc)
+			return rc;
 	}
 	make_id(s, r, id, sizeof(id));
 	rc = blk_new(s, r->id ? r->id : id, root, &r->cfg, &b, e);
@@ -535,7 +534,7 @@ static int expand_json(struct request *r, char **file, struct err *e)
 
 int blk_add_drive(struct blk_set *s, const char *arg, struct drive *out, struct err *e)
 {
-	struct request r = { 0 };
+	struct request r = { .snapshot = blk_set_snapshot(s) };
 	char *file = NULL;
 	int rc;
 
@@ -569,6 +568,7 @@ int blk_add_file(struct blk_set *s, const char *file, const char *id, bool cdrom
 		.literal = true,
 		.id = id,
 		.cdrom = cdrom,
+		.snapshot = snapshot || blk_set_snapshot(s),
 		.how = { .readonly = cdrom, .locking = true },
 		.cfg = { .writeback = true,
 			 .werror = BLK_ERR_ENOSPC,
@@ -577,8 +577,6 @@ int blk_add_file(struct blk_set *s, const char *file, const char *id, bool cdrom
 	};
 	int rc;
 
-	if (snapshot)
-		return no_snapshot(e);
 	if (id && blk_find(s, id))
 		return err_set(e, ERR_USAGE, EEXIST, "another drive has the id '%s'", id);
 	rc = finish(s, &r, out, e);

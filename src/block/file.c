@@ -16,6 +16,7 @@
 
 #include "err.h"
 #include "file_int.h"
+#include "log.h"
 #include "props.h"
 
 extern const struct blk_driver blk_file, blk_host_device;
@@ -82,8 +83,10 @@ static int cannot_open(const struct file *f, int code, struct err *e)
 /* O_NONBLOCK: what turns out to be a FIFO or a device without a medium must not hang us. */
 static int open_how(const struct file *f, bool write, bool direct)
 {
+	/* A device that is written: not while it is mounted, nor may it be from now on. */
+	bool claim = write && f->blkdev && f->node->open.locking && !f->node->open.share_rw;
 	int fd = open(f->filename, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (write ? O_RDWR : O_RDONLY) |
-					   (direct ? O_DIRECT : 0));
+					   (direct ? O_DIRECT : 0) | (claim ? O_EXCL : 0));
 	int on;
 
 	/* A write-protected device may be opened for writing all the same. */
@@ -132,6 +135,8 @@ static int open_fd(struct file *f, struct err *e)
 		close(fd);
 		return no_direct(f, e);
 	}
+	if (code == EBUSY && f->blkdev && !n->readonly)
+		return file_claimed(f, e);
 	if (n->readonly || !refuses_writers(code))
 		return cannot_open(f, code, e);
 	f->fd = open_how(f, false, f->direct);
@@ -152,6 +157,7 @@ static int open_image(struct file *f, struct err *e)
 	if (stat(f->filename, &st))
 		return cannot_open(f, errno, e);
 	ret = check_kind(f, st.st_mode, e);
+	f->blkdev = S_ISBLK(st.st_mode);
 	if (!ret)
 		ret = open_fd(f, e);
 	if (ret)
@@ -338,12 +344,61 @@ static int file_refresh(struct blk_node *n, struct err *e)
 	return read_size(n->p, e);
 }
 
+/* Of the same file, whatever has its name by now: /proc has the one that is open. */
+static int open_again(const struct file *f, bool write)
+{
+	struct stat was, is;
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	fd = open(path,
+		  O_CLOEXEC | O_NOCTTY | (write ? O_RDWR : O_RDONLY) | (f->direct ? O_DIRECT : 0));
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	fd = open_how(f, write, f->direct);
+	if (fd >= 0 && (fstat(fd, &is) || fstat(f->fd, &was) || is.st_ino != was.st_ino ||
+			is.st_dev != was.st_dev)) {
+		close(fd);
+		fd = -1;
+		errno = ESTALE;
+	}
+	return fd;
+}
+
+/* The lock follows: this process must not stand in its own way. */
+static int file_reopen(struct blk_node *n, struct err *e)
+{
+	struct file *f = n->p;
+	int old = f->fd, fd = open_again(f, !n->readonly), rc;
+
+	if (fd < 0)
+		return errno == EBUSY && f->blkdev ? file_claimed(f, e) : cannot_write(f, errno, e);
+	file_unlock(f);
+	f->fd = fd;
+	rc = file_lock(f, !n->readonly, e);
+	if (rc) {
+		f->fd = old;
+		if (file_lock(f, n->readonly, NULL))
+			log_warn("'%s' is no longer locked", f->filename);
+		close(fd);
+		return rc;
+	}
+	close(old);
+	return 0;
+}
+
 static int file_truncate(struct blk_node *n, uint64_t size, struct err *e)
 {
 	struct file *f = n->p;
 	int code;
 
 	if (f->blkdev) {
+		/* The host may have changed it. */
+		int rc = read_size(f, e);
+
+		if (rc)
+			return rc;
 		if (size <= n->size)
 			return 0; /* a device is as large as it is; the image uses less of it */
 		err_set(e, ERR_INPUT, ENOTSUP,
@@ -400,8 +455,9 @@ static void file_describe(const struct blk_node *n, FILE *out)
 		.name = (drv_name), .desc = (text), .protocol = true, .size = sizeof(struct file), \
 		.props = file_props, .open = file_open, .close = file_close,                       \
 		.submit = file_submit, .poll = file_poll, .in_flight = file_in_flight,             \
-		.attach = file_attach, .detach = file_detach, .refresh = file_refresh,             \
-		.truncate = file_truncate, .status = file_status, .describe = file_describe,       \
+		.reopen = file_reopen, .attach = file_attach, .detach = file_detach,               \
+		.refresh = file_refresh, .truncate = file_truncate, .status = file_status,         \
+		.describe = file_describe,                                                         \
 	}
 
 const struct blk_driver blk_file = FILE_DRIVER("file", "a regular file");

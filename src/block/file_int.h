@@ -64,5 +64,10 @@ void file_io_free(struct file *f);
 /* --- file_lock.c --- */
 /* As established tools do. -EBUSY names the process that has the image. */
 int file_lock(struct file *f, bool write, struct err *e);
+void file_unlock(const struct file *f);
+
+/* --- file_claim.c --- */
+/* Of a device that refuses to be opened exclusively: says who has it. -EBUSY. */
+int file_claimed(const struct file *f, struct err *e);
 
 #endif

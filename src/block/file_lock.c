@@ -200,6 +200,12 @@ static int no_locks(const struct file *f, int ret, struct err *e)
 	return 0;
 }
 
+void file_unlock(const struct file *f)
+{
+	if (f->node->open.locking && f->locking != FILE_LOCK_OFF)
+		unlock(f->fd);
+}
+
 int file_lock(struct file *f, bool write, struct err *e)
 {
 	unsigned denies = f->node->open.share_rw ? 0 : 1u << WRITE | 1u << RESIZE;

@@ -44,6 +44,19 @@ const char *blk_path_driver(const char *path);
 int blk_open_protocol(const char *filename, bool literal, struct opts *o,
 		      const struct blk_open *how, struct blk_node **out, struct err *e);
 
+/* --- backing files (backing.c) --- */
+
+/* The file that name means in a header of image: beside it unless absolute or a protocol's;
+ * malloc'd. */
+char *blk_beside(const char *image, const char *name);
+/*
+ * Opens n->backing: what the header says (NULL: nothing), unless n's own keys say otherwise.
+ * Without n->open.no_backing, and once.
+ */
+int blk_open_backing(struct blk_node *n, const char *name, const char *format, struct err *e);
+/* Before n's driver opens it: backing= and backing.X= of o. keys is to be freed after that. */
+int blk_take_backing(struct blk_node *n, struct opts *o, struct opts *keys, struct err *e);
+
 /* --- probing (probe.c) --- */
 
 enum { BLK_PROBE_SIZE = 2048 };
@@ -61,6 +74,17 @@ int blk_format_unknown(const char *format, const char *looks_like, struct err *e
 int blk_open_format(struct blk_node *file, const char *format, struct opts *o,
 		    const struct blk_open *how, struct blk_node **out, bool *probed_raw,
 		    struct err *e);
+
+/* --- snapshot=on (overlay.c) --- */
+
+/* A temporary image in front of base (taken over, also on failure). */
+int blk_open_overlay(struct blk_node *base, const struct blk_open *how, struct blk_node **out,
+		     struct err *e);
+
+/* --- commit.c --- */
+
+/* Whether top's first sector may be written to base, which was probed and found to be raw. */
+int blk_check_commit(struct blk_node *top, const struct blk_node *base, struct err *e);
 
 /* --- a drive's front (block.c) --- */
 
@@ -84,6 +108,7 @@ struct blk_config {
 int blk_new(struct blk_set *s, const char *id, struct blk_node *root, const struct blk_config *c,
 	    struct blk **out, struct err *e);
 struct loop *blk_set_loop(const struct blk_set *s);
+bool blk_set_snapshot(const struct blk_set *s); /* -snapshot */
 /* Whether a drive has this place. */
 bool blk_index_taken(const struct blk_set *s, enum drive_if iface, int index);
 /* The drive whose image is the same file or device as filename; NULL: none. */

@@ -403,6 +403,7 @@ const struct blk_driver blk_luks = {
 	.open = luks_open,
 	.close = luks_close,
 	.submit = luks_submit,
+	.reopen = blk_reopen_nothing,
 	.in_flight = luks_in_flight,
 	.refresh = luks_refresh,
 	.truncate = luks_truncate,

@@ -109,6 +109,8 @@ static int read_part(struct blk_node *n, const struct mapped_ops *ops, struct ma
 static int write_part(struct blk_node *n, const struct mapped_ops *ops, struct mapping *m,
 		      uint64_t off, const struct iovec *iov, unsigned n_iov, unsigned flags)
 {
+	if (m->kind == MAP_PACKED)
+		return -ENOTSUP; /* it is written once */
 	if (m->kind == MAP_DATA)
 		return co_iov(m->node, BLK_WRITE, m->off, m->bytes, iov, n_iov, flags);
 	return ops->allocate(n, off, m->bytes, iov, n_iov, flags);
@@ -125,6 +127,8 @@ static int next_part(struct blk_node *n, const struct mapped_ops *ops, const str
 		return rc;
 	if (io->op == BLK_READ)
 		return in_file(m);
+	if (m->kind == MAP_DATA && ops->begin_write && io->op != BLK_DISCARD)
+		return ops->begin_write(n, off, true);
 	if (io->op == BLK_WRITE && m->kind != MAP_DATA) {
 		in_block = ops->block_size(n) - off % ops->block_size(n);
 		if (m->bytes > in_block)
@@ -138,8 +142,12 @@ static int do_part(struct blk_node *n, const struct mapped_ops *ops, const struc
 {
 	unsigned k;
 
+	if (io->op == BLK_WRITE_ZEROES && m->kind == MAP_PACKED)
+		return -ENOTSUP;
 	if (io->op == BLK_WRITE_ZEROES)
 		return m->kind == MAP_DATA ? co_zero(m->node, m->off, m->bytes, io->flags) : 0;
+	if (io->op == BLK_DISCARD) /* the place is kept, and takes no room in the file */
+		return m->kind == MAP_DATA ? co_discard(m->node, m->off, m->bytes) : 0;
 	k = iov_slice(io->iov, io->n_iov, at, m->bytes, iov, io->n_iov);
 	if (io->op == BLK_READ)
 		return read_part(n, ops, m, iov, k);
@@ -179,9 +187,9 @@ static void start_parts(struct blk_io *io, const struct mapped_ops *ops)
 
 static int refuse(const struct blk_node *n, const struct blk_io *io, const struct mapped_ops *ops)
 {
-	if (io->op == BLK_DISCARD || io->flags & BLK_COMPRESSED)
+	if (io->flags & BLK_COMPRESSED && !ops->compresses)
 		return -ENOTSUP;
-	if (io->op != BLK_READ && !ops->allocate)
+	if (io->op != BLK_READ && (n->readonly || !ops->allocate))
 		return -EROFS;
 	if (io->off > n->size || io->len > n->size - io->off)
 		return -EIO;
@@ -205,6 +213,8 @@ void mapped_submit(struct blk_node *n, struct blk_io *io, const struct mapped_op
 	rc = map_run(n, ops, io->off, io->len, false, &m);
 	if (!rc && io->op == BLK_READ)
 		rc = in_file(&m);
+	else if (!rc && m.kind == MAP_DATA && ops->begin_write && io->op != BLK_DISCARD)
+		rc = ops->begin_write(n, io->off, false);
 	if (rc && rc != -EAGAIN) {
 		blk_io_done_later(io, rc);
 	} else if (rc || m.bytes < io->len || m.kind == MAP_PACKED) {

@@ -43,6 +43,12 @@ struct mapped_ops {
 	int (*allocate)(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,
 			unsigned n_iov, unsigned flags);
 	uint32_t (*block_size)(const struct blk_node *n); /* of allocate */
+	/*
+	 * Before data that have a place are written over at off, up to the end of its block. wait:
+	 * it may write (by co_io.h); otherwise -EAGAIN when it would have to. NULL: nothing to do.
+	 */
+	int (*begin_write)(struct blk_node *n, uint64_t off, bool wait);
+	bool compresses; /* allocate takes BLK_COMPRESSED */
 };
 
 /* The drivers' submit and status. */

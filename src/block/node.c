@@ -220,6 +220,49 @@ int blk_node_truncate(struct blk_node *n, uint64_t size, struct err *e)
 	return n->drv->truncate(n, size, e);
 }
 
+int blk_reopen_nothing(struct blk_node *n, struct err *e)
+{
+	return 0;
+}
+
+static int begin_writing(struct blk_node *n, struct err *e)
+{
+	int rc = n->file ? blk_node_reopen(n->file, false, e) : 0;
+
+	if (rc)
+		return rc;
+	n->readonly = false;
+	rc = n->drv->reopen(n, e);
+	if (!rc)
+		return 0;
+	n->readonly = true;
+	if (n->file)
+		blk_node_reopen(n->file, true, NULL);
+	return rc;
+}
+
+static int end_writing(struct blk_node *n, struct err *e)
+{
+	int rc, below = 0;
+
+	n->readonly = true;
+	rc = n->drv->reopen(n, e);
+	if (n->file)
+		below = blk_node_reopen(n->file, true, rc ? NULL : e);
+	return rc ? rc : below;
+}
+
+int blk_node_reopen(struct blk_node *n, bool readonly, struct err *e)
+{
+	if (n->readonly == readonly)
+		return 0;
+	if (!n->drv->reopen)
+		return err_set(e, ERR_INPUT, ENOTSUP,
+			       "%s: images of format %s can be read, not written", n->filename,
+			       n->drv->name);
+	return readonly ? end_writing(n, e) : begin_writing(n, e);
+}
+
 int blk_node_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
 		    unsigned *flags)
 {
@@ -481,6 +524,7 @@ int blk_node_open(const struct blk_driver *drv, struct opts *o, const struct blk
 		  struct blk_node *file, struct blk_node **out, struct err *e)
 {
 	struct blk_node *n = calloc(1, sizeof(*n));
+	struct opts backing = { 0 };
 	const char *name;
 	int rc;
 
@@ -504,11 +548,15 @@ int blk_node_open(const struct blk_driver *drv, struct opts *o, const struct blk
 	if (!rc && n->file)
 		rc = above_child(n, e);
 	if (!rc)
+		rc = blk_take_backing(n, o, &backing, e);
+	if (!rc)
 		rc = set_props(n, o, e);
 	if (!rc)
 		rc = set_filename(n, e);
 	if (!rc)
 		rc = drv->open(n, e);
+	n->backing_keys = NULL;
+	opts_free(&backing);
 	if (rc) {
 		blk_node_close(n);
 		return rc;

@@ -29,6 +29,8 @@ size_t blk_known_keys(const struct blk_driver *drv, const char *names[], size_t 
 		names[n] = general_keys[n];
 	if (drv && !drv->protocol && n < max)
 		names[n++] = drv->child ? drv->child : "file";
+	if (drv && drv->image && drv->image->backing_name && n < max)
+		names[n++] = "backing";
 	for (const struct prop *p = drv ? drv->props : NULL; p && p->name && n < max; p++)
 		names[n++] = p->name;
 	return n;
@@ -178,6 +180,12 @@ static int flatten_member(struct opts *o, char *key, size_t used, const char *na
 	return flatten(o, key, used + (size_t)n, v, depth + 1, e);
 }
 
+static int no_value(const char *key, struct err *e)
+{
+	return err_set(e, ERR_USAGE, EINVAL,
+		       "JSON: the value of '%s' is neither text, integer nor boolean", key);
+}
+
 static int flatten(struct opts *o, char *key, size_t used, const json_t *v, unsigned depth,
 		   struct err *e)
 {
@@ -214,13 +222,17 @@ static int flatten(struct opts *o, char *key, size_t used, const json_t *v, unsi
 		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		rc = opts_add(o, key, text);
 		break;
+	case JSON_NULL: /* "backing": null: there is none */
+		if (used < 7 || strcmp(key + used - 7, "backing") != 0)
+			return no_value(key, e);
+		rc = opts_add(o, key, "null");
+		break;
 	case JSON_TRUE:
 	case JSON_FALSE:
 		rc = opts_add(o, key, json_is_true(v) ? "on" : "off");
 		break;
 	default:
-		return err_set(e, ERR_USAGE, EINVAL,
-			       "JSON: the value of '%s' is neither text, integer nor boolean", key);
+		return no_value(key, e);
 	}
 	return rc ? err_set(e, ERR_HOST, ENOMEM, "out of memory") : 0;
 }
@@ -339,6 +351,21 @@ static int open_blkdebug(const char *names, struct opts *o, const struct blk_ope
 	return rc;
 }
 
+/* "json:{...}": a node by its keys; o has more of them, or is NULL. */
+static int open_json(const char *text, struct opts *o, const struct blk_open *how,
+		     struct blk_node **out, struct err *e)
+{
+	struct opts none = { 0 };
+	int rc;
+
+	o = o ? o : &none;
+	rc = blk_opts_from_json(o, text, e);
+	if (!rc)
+		rc = blk_open_child("json:", o, how, out, e);
+	opts_free(&none);
+	return rc;
+}
+
 int blk_open_protocol(const char *filename, bool literal, struct opts *o,
 		      const struct blk_open *how, struct blk_node **out, struct err *e)
 {
@@ -349,6 +376,8 @@ int blk_open_protocol(const char *filename, bool literal, struct opts *o,
 		return open_path(filename, o, how, out, e);
 	if (!strncmp(filename, "file:", 5))
 		return open_path(rest, o, how, out, e);
+	if (!strncmp(filename, "json:", 5))
+		return open_json(rest, o, how, out, e);
 	if (!strncmp(filename, "host_device:", 12))
 		return open_with("host_device", "filename", rest, o, how, NULL, out, e);
 	if (!strcmp(filename, "null-co://") || !strcmp(filename, "null-aio://"))

@@ -136,6 +136,7 @@ static int null_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t 
 		.size = sizeof(struct null_disk),                                                  \
 		.props = null_props,                                                               \
 		.open = null_open,                                                                 \
+		.reopen = blk_reopen_nothing,                                                      \
 		.submit = null_submit,                                                             \
 		.poll = null_poll,                                                                 \
 		.in_flight = null_in_flight,                                                       \

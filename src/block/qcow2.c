@@ -646,20 +646,6 @@ static int load_tables(struct qcow2 *q, struct err *e)
 /* --- other files
  * --------------------------------------------------------------------------------------- */
 
-/* name, or what it means beside the image: malloc'd. */
-static char *beside(const struct qcow2 *q, const char *name)
-{
-	const char *image = q->node->filename, *slash = strrchr(image, '/');
-	size_t proto = strcspn(name, ":/");
-	char *path;
-
-	if (*name == '/' || name[proto] == ':' || !slash)
-		return strdup(name);
-	if (asprintf(&path, "%.*s/%s", (int)(slash - image), image, name) < 0)
-		return NULL;
-	return path;
-}
-
 static char *text_of(const uint8_t *p, size_t len)
 {
 	return strndup((const char *)p, len);
@@ -695,98 +681,6 @@ static int read_backing_name(struct qcow2 *q, struct err *e)
 	return 0;
 }
 
-/* The images that are being opened, each the backing file of the one before. Main thread. */
-static struct chain {
-	const struct blk_node *node;
-	dev_t dev;
-	ino_t ino;
-	const struct chain *above;
-	unsigned depth;
-} * chain;
-
-static int check_chain(const struct qcow2 *q, const char *path, struct err *e)
-{
-	struct stat st;
-
-	if (chain->depth >= QCOW2_CHAIN_MAX)
-		return err_set(e, ERR_INPUT, ELOOP, "%s: more than %d backing files in a row",
-			       q->node->filename, QCOW2_CHAIN_MAX);
-	if (stat(path, &st))
-		return 0; /* opening it tells why */
-	for (const struct chain *c = chain; c; c = c->above)
-		if (c->dev == st.st_dev && c->ino == st.st_ino)
-			return err_set(e, ERR_INPUT, ELOOP,
-				       "%s: its backing file '%s' is %s: a loop", q->node->filename,
-				       path,
-				       c->above == chain->above ? "itself"
-								: "an image in front of it");
-	return 0;
-}
-
-static int open_backing_file(struct qcow2 *q, const char *path, struct err *e)
-{
-	struct blk_node *n = q->node, *file;
-	struct blk_open how = n->open;
-	const char *format = q->backing_format && *q->backing_format ? q->backing_format : NULL;
-	bool probed;
-	int rc;
-
-	if (opts_get(&q->backing_opts, "driver"))
-		format = opts_get(&q->backing_opts, "driver");
-	how.readonly = true;
-	how.auto_readonly = how.repair = false;
-	rc = blk_open_protocol(path, *path == '/', NULL, &how, &file, e);
-	if (rc)
-		return rc;
-	rc = blk_open_format(file, format, &q->backing_opts, &how, &n->backing, &probed, e);
-	if (rc)
-		return rc;
-	n->backing->parent = n;
-	if (!format)
-		log_warn("%s: the format of its backing file '%s' is not recorded: taken for %s "
-			 "(record it: posada-img rebase -u -b '%s' -F %s '%s')",
-			 n->filename, path, n->backing->drv->name, q->backing_name,
-			 n->backing->drv->name, n->filename);
-	return 0;
-}
-
-static int open_backing(struct qcow2 *q, struct err *e)
-{
-	struct chain here = { .node = q->node, .above = chain };
-	struct stat st;
-	char *path;
-	int rc;
-
-	if (!q->backing_name && q->backing_opts.n)
-		return err_set(e, ERR_USAGE, EINVAL,
-			       "%s has no backing file: backing.%s has no use", q->node->filename,
-			       q->backing_opts.opt[0].key);
-	if (!q->backing_name || q->node->open.no_backing)
-		return 0;
-	path = beside(q, q->backing_name);
-	if (!path)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	here.depth = chain ? chain->depth + 1 : 1;
-	if (!stat(q->node->filename, &st)) {
-		here.dev = st.st_dev;
-		here.ino = st.st_ino;
-	}
-	chain = &here;
-	rc = check_chain(q, path, e);
-	if (!rc) {
-		rc = open_backing_file(q, path, e);
-		if (rc)
-			err_prefix(e, "%s: backing file: ", q->node->filename);
-		if (rc == -ENOKEY)
-			err_hint(e,
-				 "add -object secret,id=sec1,file=PATH, and at this image "
-				 "backing.encrypt.key-secret=sec1 (backing.key-secret= for luks)");
-	}
-	chain = (struct chain *)(uintptr_t)here.above;
-	free(path);
-	return rc;
-}
-
 static int open_data_file(struct qcow2 *q, struct err *e)
 {
 	struct blk_node *n = q->node;
@@ -807,7 +701,8 @@ static int open_data_file(struct qcow2 *q, struct err *e)
 		return -EINVAL;
 	}
 	/* From the working directory, as QEMU has it; else beside the image. */
-	path = q->data_file_name || !access(name, F_OK) ? strdup(name) : beside(q, name);
+	path = q->data_file_name || !access(name, F_OK) ? strdup(name)
+							: blk_beside(n->filename, name);
 	how.readonly = n->readonly;
 	rc = path ? blk_open_protocol(path, *path == '/', NULL, &how, &q->data, e)
 		  : err_set(e, ERR_HOST, ENOMEM, "out of memory");
@@ -893,7 +788,7 @@ static int qcow2_open(struct blk_node *n, struct err *e)
 	if (!rc)
 		rc = open_data_file(q, e);
 	if (!rc)
-		rc = open_backing(q, e);
+		rc = blk_open_backing(n, q->backing_name, q->backing_format, e);
 	if (!rc && q->dirty_mark && q->writable && !n->open.repair)
 		rc = qcow2_run(q, rebuild, &r);
 	if (!rc && q->writable)
@@ -949,7 +844,6 @@ static void qcow2_close(struct blk_node *n)
 	int rc = 0;
 
 	if (!q->node) {
-		opts_free(&q->backing_opts);
 		return;
 	}
 	if (q->opened && q->begun && q->writable)
@@ -967,7 +861,6 @@ static void qcow2_close(struct blk_node *n)
 	qcow2_io_free(q);
 	qcow2_compress_free(q);
 	qcow2_crypt_free(q);
-	opts_free(&q->backing_opts);
 	qcow2_bitmaps_free(q);
 	free(q->hdr_more);
 	free(q->ext);
@@ -976,21 +869,36 @@ static void qcow2_close(struct blk_node *n)
 	q->node = NULL;
 }
 
-/* Keys of the backing file. */
-static int qcow2_keys(struct blk_node *n, struct opts *o, struct err *e)
+static int qcow2_reopen(struct blk_node *n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(n);
+	struct rebuild r = { q, e };
+	int rc = 0;
 
-	for (size_t i = 0; i < o->n; i++) {
-		struct opt *opt = &o->opt[i];
-
-		if (opt->used || strncmp(opt->key, "backing.", 8) || !opt->key[8])
-			continue;
-		if (opts_add(&q->backing_opts, opt->key + 8, opt->val))
-			return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-		opt->used = true;
+	if (!n->readonly) {
+		rc = check_damage(q, e);
+		if (!rc && q->data != n->file)
+			rc = blk_node_reopen(q->data, false, e);
+		q->writable = !rc;
+		if (!rc && q->dirty_mark)
+			rc = qcow2_run(q, rebuild, &r);
+		if (!rc)
+			rc = qcow2_bitmaps_open(q, e);
+		if (rc)
+			q->writable = false;
+		return rc;
 	}
-	return 0;
+	if (q->begun && q->writable)
+		rc = qcow2_run(q, close_write, q);
+	if (rc)
+		err_set(e, ERR_INPUT, -rc, "%s: cannot write its tables: %s", n->filename,
+			strerror(-rc));
+	else
+		q->begun = q->dirty_mark = false;
+	q->writable = false;
+	if (q->data != n->file)
+		blk_node_reopen(q->data, true, NULL);
+	return rc;
 }
 
 static int qcow2_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -1476,7 +1384,6 @@ const struct blk_driver blk_qcow2 = {
 	.size = sizeof(struct qcow2),
 	.props = qcow2_props,
 	.probe = qcow2_probe,
-	.keys = qcow2_keys,
 	.open = qcow2_open,
 	.close = qcow2_close,
 	.submit = qcow2_submit,
@@ -1485,6 +1392,7 @@ const struct blk_driver blk_qcow2 = {
 	.attach = qcow2_attach,
 	.detach = qcow2_detach,
 	.truncate = qcow2_truncate,
+	.reopen = qcow2_reopen,
 	.status = qcow2_status,
 	.place = qcow2_place,
 	.describe = qcow2_describe,

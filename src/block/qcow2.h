@@ -216,7 +216,6 @@ struct qcow2 {
 	bool want_lazy;
 	char *data_file_name;
 	char *crypt_format, *key_secret;
-	struct opts backing_opts; /* keys that are the backing file's */
 
 	/* what every request looks at */
 	struct blk_node *node, *data; /* data: node->file, or the external data file */

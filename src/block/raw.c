@@ -386,6 +386,7 @@ const struct blk_driver blk_raw = {
 	.submit = raw_submit,
 	.refresh = raw_refresh,
 	.truncate = raw_truncate,
+	.reopen = blk_reopen_nothing,
 	.status = raw_status,
 	.place = raw_place,
 	.image = &raw_image,

@@ -49,6 +49,11 @@ static bool has_block(uint32_t entry)
 	return entry != VDI_UNALLOCATED && entry != VDI_DISCARDED;
 }
 
+static uint64_t place_of(const struct vdi *v, uint32_t block)
+{
+	return v->data + (uint64_t)block * v->block_size;
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static int check_kind(struct blk_node *n, const struct vdi_header *h, struct err *e)
@@ -136,7 +141,8 @@ static int read_map(struct blk_node *n, struct err *e)
 
 		if (!has_block(entry))
 			continue;
-		if (entry >= v->blocks)
+		/* While a disk grows, blocks may be behind the last place for a moment. */
+		if (entry >= v->blocks && place_of(v, entry) + v->block_size > n->file->size)
 			return err_set(e, ERR_INPUT, EINVAL,
 				       "%s: entry %u of the VDI blocks map is %u: there are only "
 				       "%u blocks",
@@ -177,11 +183,6 @@ static void vdi_close(struct blk_node *n)
 
 /* --- requests ------------------------------------------------------------------------------------
  */
-
-static uint64_t place_of(const struct vdi *v, uint32_t block)
-{
-	return v->data + (uint64_t)block * v->block_size;
-}
 
 static int vdi_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, struct mapping *m)
 {
@@ -285,6 +286,159 @@ static int vdi_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *
 		      unsigned *flags)
 {
 	return mapped_status(n, &vdi_ops, off, len, bytes, flags);
+}
+
+/* --- growing -------------------------------------------------------------------------------------
+ */
+
+/* How many blocks the blocks in front of the others must give up for a map of len bytes. */
+static uint32_t blocks_for_map(const struct vdi *v, uint64_t len)
+{
+	uint64_t bmap = le32_to_cpu(v->header.offset_bmap);
+
+	if (len <= v->data - bmap)
+		return 0;
+	return (uint32_t)((len + v->block_size - 1) / v->block_size);
+}
+
+/* Entry index of the map in the file, and in memory. */
+static int move_entry(struct blk_node *n, uint32_t index, uint32_t block)
+{
+	struct vdi *v = n->p;
+	uint32_t first = index / PER_SECTOR * PER_SECTOR;
+	struct le32 old = v->map[index];
+	int rc;
+
+	v->map[index] = cpu_to_le32(block);
+	rc = co_pwrite(n->file,
+		       le32_to_cpu(v->header.offset_bmap) + (uint64_t)first * sizeof(struct le32),
+		       v->map + first, SECTOR, 0);
+	if (rc)
+		v->map[index] = old;
+	return rc;
+}
+
+/* The first k places are free then: their blocks are copied to the end, one by one. */
+static int clear_places(struct blk_node *n, uint32_t k)
+{
+	struct vdi *v = n->p;
+	uint8_t *buf = malloc(v->block_size);
+	int rc = buf ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !rc && i < v->blocks; i++) {
+		uint32_t from = le32_to_cpu(v->map[i]);
+
+		if (!has_block(from) || from >= k)
+			continue;
+		if (v->next < k)
+			v->next = k;
+		rc = co_pread(n->file, place_of(v, from), buf, v->block_size);
+		if (!rc)
+			rc = co_pwrite(n->file, place_of(v, v->next), buf, v->block_size, 0);
+		if (!rc) /* the copy is there before the map says so */
+			rc = co_flush(n->file);
+		if (!rc)
+			rc = move_entry(n, i, v->next++);
+	}
+	if (v->next < k)
+		v->next = k;
+	free(buf);
+	return rc ? rc : co_flush(n->file);
+}
+
+/*
+ * The map of the larger disk: new blocks have no place, or, in static images, the next ones;
+ * all are counted from place k on.
+ */
+static struct le32 *larger_map(const struct vdi *v, uint32_t blocks, uint32_t k, uint64_t room)
+{
+	struct le32 *map = calloc(1, room);
+	uint32_t next = v->next;
+
+	for (uint32_t i = 0; map && i < blocks; i++) {
+		uint32_t entry = i < v->blocks ? le32_to_cpu(v->map[i])
+				 : le32_to_cpu(v->header.image_type) == VDI_STATIC
+					 ? next++
+					 : VDI_UNALLOCATED;
+
+		map[i] = cpu_to_le32(has_block(entry) ? entry - k : entry);
+	}
+	return map;
+}
+
+/*
+ * The header, one sector, takes the disk from the old map to the new: that one is written
+ * behind the old, or over it when only its end is new.
+ */
+static int grow(struct blk_node *n, uint64_t size)
+{
+	struct vdi *v = n->p;
+	uint32_t blocks = (uint32_t)((size + v->block_size - 1) / v->block_size), more;
+	uint64_t room = ((uint64_t)blocks * sizeof(struct le32) + SECTOR - 1) / SECTOR * SECTOR;
+	uint32_t k = blocks_for_map(v, room);
+	struct vdi_header h = v->header;
+	struct le32 *map;
+	int rc = k ? clear_places(n, k) : 0;
+
+	if (rc)
+		return rc;
+	map = larger_map(v, blocks, k, room);
+	if (!map)
+		return -ENOMEM;
+	more = le32_to_cpu(h.image_type) == VDI_STATIC ? blocks - v->blocks : 0;
+	if (k)
+		h.offset_bmap = cpu_to_le32((uint32_t)v->data);
+	h.offset_data = cpu_to_le32((uint32_t)(v->data + (uint64_t)k * v->block_size));
+	h.disk_size = cpu_to_le64(size);
+	h.blocks_in_image = cpu_to_le32(blocks);
+	h.blocks_allocated = cpu_to_le32(v->allocated + more);
+	if (more)
+		rc = co_zero(n->file, place_of(v, v->next), (uint64_t)more * v->block_size, 0);
+	if (!rc)
+		rc = co_pwrite(n->file, le32_to_cpu(h.offset_bmap), map, room, 0);
+	if (!rc)
+		rc = co_flush(n->file);
+	if (!rc)
+		rc = co_pwrite(n->file, 0, &h, sizeof(h), 0);
+	if (rc) {
+		free(map);
+		return rc;
+	}
+	free(v->map);
+	v->map = map;
+	v->header = h;
+	v->data = le32_to_cpu(h.offset_data);
+	v->allocated += more;
+	v->next += more - k;
+	v->blocks = blocks;
+	n->size = (size + SECTOR - 1) / SECTOR * SECTOR;
+	return 0;
+}
+
+static int vdi_truncate(struct blk_node *n, uint64_t size, struct err *e)
+{
+	const struct vdi *v = n->p;
+	uint64_t blocks = size / v->block_size + 1;
+	int rc;
+
+	if (size < n->size) {
+		err_set(e, ERR_USAGE, ENOTSUP, "%s: VDI images can grow, not shrink", n->filename);
+		err_hint(e, "convert it into a smaller one");
+		return -ENOTSUP;
+	}
+	if (blocks * sizeof(struct le32) > MAPPED_TABLE_MOST)
+		return err_set(e, ERR_USAGE, EFBIG,
+			       "%s: size %" PRIu64 " is more than a VDI image holds here",
+			       n->filename, size);
+	if (v->data + blocks * sizeof(struct le32) + v->block_size > UINT32_MAX)
+		return err_set(e, ERR_INPUT, EFBIG,
+			       "%s: VDI header field offset_data is %" PRIu64
+			       ": the map has no room to grow",
+			       n->filename, v->data);
+	rc = size == n->size ? 0 : grow(n, size);
+	return rc ? err_set(e, ERR_HOST, -rc, "%s: cannot grow to %" PRIu64 " bytes: %s",
+			    n->filename, size, strerror(-rc))
+		  : 0;
 }
 
 /* --- whole images
@@ -415,6 +569,12 @@ static int vdi_check(struct blk_node *n, unsigned fix, struct blk_check *out, st
 
 		if (!has_block(entry))
 			continue;
+		if (entry >= v->blocks) {
+			say(out, "ERROR block %u has place %u: there are only %u", i, entry,
+			    v->blocks);
+			out->corruptions++;
+			continue;
+		}
 		if (seen[entry]++) {
 			say(out, "ERROR block %u has the place of another: %u", i, entry);
 			out->corruptions++;
@@ -449,6 +609,8 @@ const struct blk_driver blk_vdi = {
 	.open = vdi_open,
 	.close = vdi_close,
 	.submit = vdi_submit,
+	.reopen = blk_reopen_nothing,
+	.truncate = vdi_truncate,
 	.status = vdi_status,
 	.image = &vdi_image,
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Format vmdk, virtual disks of VMware, read only: one sparse file with its descriptor
- * inside (monolithicSparse, streamOptimized), and a descriptor file with extents, flat or
- * sparse (monolithicFlat, twoGbMaxExtentFlat, twoGbMaxExtentSparse). Written from VMware
- * Virtual Disk Format 5.0. Node's thread; opening and closing on the main one.
+ * Format vmdk, virtual disks of VMware: one sparse file with its descriptor inside
+ * (monolithicSparse, streamOptimized), and a descriptor file with extents, flat or sparse
+ * (monolithicFlat, twoGbMaxExtentFlat, twoGbMaxExtentSparse). Written from VMware Virtual Disk
+ * Format 5.0. Node's thread; opening and closing on the main one. All but compressed ones can
+ * be written (vmdk_write.c).
  *
  * Grain directories are kept in memory; grain tables, one for each 32 MiB, are cached.
  */
@@ -12,47 +13,17 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "block_int.h"
 #include "co_io.h"
 #include "err.h"
 #include "internal.h"
-#include "iov.h"
-#include "mapped.h"
 #include "opts.h"
 #include "vmdk_int.h"
-#include "wire/vmdk.h"
 
 extern const struct blk_driver blk_vmdk;
 
-enum { GTES_MOST = 512, CACHED = 1024, GRAIN_MOST = 4 << 20 };
-
-struct extent {
-	enum vmdk_kind kind;
-	uint64_t start, len; /* bytes of the disk */
-	struct blk_node *file; /* NULL: VMDK_ZERO */
-	uint64_t offset; /* VMDK_FLAT: in file */
-	/* VMDK_SPARSE */
-	struct le32 *gd;
-	uint32_t grain, gtes; /* bytes; entries of a grain table */
-	bool zeroed_grains, compressed;
-};
-
-/* A grain table in memory; extents are counted from 1, so that 0 is none. */
-struct table {
-	uint32_t extent, index;
-	struct le32 gte[GTES_MOST];
-};
-
-struct vmdk {
-	struct extent *extent;
-	unsigned n;
-	struct table *cache;
-	uint64_t gd_size; /* of all extents */
-	uint32_t cid, parent_cid;
-	char create_type[32];
-};
+enum { GRAIN_MOST = 4 << 20 };
 
 static int vmdk_probe(const uint8_t *buf, size_t n, uint64_t size)
 {
@@ -107,11 +78,17 @@ static int check_sparse(struct blk_node *file, const struct vmdk_sparse *h, stru
 	if (!grain || grain & (grain - 1) || grain > GRAIN_MOST / VMDK_SECTOR)
 		return mapped_bad(file, e, "VMDK field grainSize", grain,
 				  "not a power of two from 1 to 8192 sectors");
-	if (!gtes || gtes > GTES_MOST)
+	if (!gtes || gtes > VMDK_GTES_MOST)
 		return mapped_bad(file, e, "VMDK field numGTEsPerGT", gtes, "not from 1 to 512");
 	if (capacity > INT64_MAX / VMDK_SECTOR)
 		return mapped_bad(file, e, "VMDK field capacity", capacity, "more than 2^54");
 	return 0;
+}
+
+/* Only the beginning of a stream, whose rest this process is about to write. */
+static bool is_unfinished(const struct blk_node *file, const struct vmdk_sparse *h)
+{
+	return !file->readonly && file->size == le64_to_cpu(h->overhead) * VMDK_SECTOR;
 }
 
 /* The header, or the footer if the header refers to it. */
@@ -123,6 +100,8 @@ static int read_sparse(struct blk_node *file, struct vmdk_sparse *h, struct err 
 		rc = check_sparse(file, h, e);
 	if (rc || le64_to_cpu(h->gd_offset) != VMDK_GD_AT_END)
 		return rc;
+	if (is_unfinished(file, h))
+		return 0;
 	/* The last sector is the end-of-stream marker. */
 	if (file->size < 4 * VMDK_SECTOR)
 		return err_set(e, ERR_INPUT, EINVAL,
@@ -142,7 +121,8 @@ static int read_sparse(struct blk_node *file, struct vmdk_sparse *h, struct err 
 	return rc;
 }
 
-static int use_sparse(struct vmdk *v, struct extent *x, const struct vmdk_sparse *h, struct err *e)
+static int use_sparse(struct vmdk *v, struct vmdk_extent *x, const struct vmdk_sparse *h,
+		      struct err *e)
 {
 	uint64_t capacity = le64_to_cpu(h->capacity), gd = le64_to_cpu(h->gd_offset), per_table;
 	void *table = NULL;
@@ -157,10 +137,17 @@ static int use_sparse(struct vmdk *v, struct extent *x, const struct vmdk_sparse
 	if (capacity < x->len / VMDK_SECTOR)
 		return mapped_bad(x->file, e, "VMDK field capacity", capacity,
 				  "less than the descriptor says");
+	per_table = (uint64_t)x->grain * x->gtes;
+	if (x->compressed && gd == VMDK_GD_AT_END)
+		return vmdk_stream_open(x, h, e);
 	if (gd < 1 || gd > INT64_MAX / VMDK_SECTOR)
 		return mapped_bad(x->file, e, "VMDK field gdOffset", gd, "not a place in the file");
-	per_table = (uint64_t)x->grain * x->gtes;
 	len = (x->len / per_table + (x->len % per_table != 0)) * sizeof(struct le32);
+	x->tables = (uint32_t)(len / sizeof(struct le32));
+	x->gd_at = gd * VMDK_SECTOR;
+	if (le32_to_cpu(h->flags) & VMDK_REDUNDANT)
+		x->rgd_at = le64_to_cpu(h->rgd_offset) * VMDK_SECTOR;
+	x->readonly |= x->compressed || le32_to_cpu(h->flags) & VMDK_MARKERS;
 	v->gd_size += len;
 	if (v->gd_size > MAPPED_TABLE_MOST)
 		return mapped_unsupported(x->file, e, "VMDK field capacity", capacity,
@@ -184,7 +171,7 @@ static int open_file(struct blk_node *n, const char *name, struct blk_node **out
 	char *path;
 	int rc;
 
-	how.readonly = true;
+	how.readonly = n->readonly;
 	if (asprintf(&path, "%.*s%s", (int)dir, n->filename, name) < 0)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	rc = opts_add(&o, "filename", path);
@@ -199,14 +186,15 @@ static int open_file(struct blk_node *n, const char *name, struct blk_node **out
 	return rc;
 }
 
-static int open_extent(struct blk_node *n, const struct vmdk_desc_extent *from, struct extent *x,
-		       struct err *e)
+static int open_extent(struct blk_node *n, const struct vmdk_desc_extent *from,
+		       struct vmdk_extent *x, struct err *e)
 {
 	struct vmdk_sparse h;
 	int rc;
 
-	*x = (struct extent){
+	*x = (struct vmdk_extent){
 		.kind = from->kind,
+		.readonly = from->readonly,
 		.start = n->size,
 		.len = from->sectors * VMDK_SECTOR,
 		.offset = from->offset * VMDK_SECTOR,
@@ -281,6 +269,8 @@ static int read_descriptor(struct blk_node *n, uint64_t off, uint64_t len, struc
 		return rc;
 	v->cid = d->cid;
 	v->parent_cid = d->parent_cid;
+	v->desc_at = off;
+	v->desc_len = len;
 	strcpy(v->create_type, d->create_type);
 	return 0;
 }
@@ -320,7 +310,7 @@ static int open_monolithic(struct blk_node *n, struct vmdk_desc *d, char **text,
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	v->n = 1;
 	n->size = le64_to_cpu(h.capacity) * VMDK_SECTOR;
-	v->extent[0] = (struct extent){ .len = n->size, .file = n->file };
+	v->extent[0] = (struct vmdk_extent){ .len = n->size, .file = n->file };
 	return use_sparse(v, &v->extent[0], &h, e);
 }
 
@@ -357,16 +347,17 @@ static int vmdk_open(struct blk_node *n, struct err *e)
 	struct vmdk *v = n->p;
 	struct vmdk_desc d = { 0 };
 	char *text = NULL;
-	int rc = mapped_read_only(n, e);
+	int rc = open_any(n, &d, &text, e);
 
-	if (!rc)
-		rc = open_any(n, &d, &text, e);
 	free(d.extent);
 	free(text);
 	if (rc)
 		return rc;
-	v->cache = calloc(CACHED, sizeof(v->cache[0]));
-	return v->cache ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	v->cache = calloc(VMDK_TABLES_CACHED, sizeof(v->cache[0]));
+	v->grains = calloc(VMDK_GRAINS_CACHED, sizeof(v->grains[0]));
+	if (!v->cache || !v->grains)
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	return n->readonly ? 0 : vmdk_prepare_writing(n, e);
 }
 
 /* An extent's node that block_int.h's functions do not find as n->file. */
@@ -385,6 +376,8 @@ static void vmdk_close(struct blk_node *n)
 		struct blk_node *file = own(n, i);
 
 		free(v->extent[i].gd);
+		free(v->extent[i].rgd);
+		vmdk_stream_free(&v->extent[i]);
 		if (!file)
 			continue;
 		file->parent = NULL;
@@ -392,6 +385,7 @@ static void vmdk_close(struct blk_node *n)
 	}
 	free(v->extent);
 	free(v->cache);
+	vmdk_grains_free(v);
 }
 
 static void vmdk_detach(struct blk_node *n)
@@ -438,7 +432,7 @@ static void vmdk_poll(struct blk_node *n)
  * ------------------------------------------------------------------------------------------------
  */
 
-static unsigned extent_at(const struct vmdk *v, uint64_t off)
+unsigned vmdk_extent_at(const struct vmdk *v, uint64_t off)
 {
 	unsigned low = 0, high = v->n;
 
@@ -454,12 +448,12 @@ static unsigned extent_at(const struct vmdk *v, uint64_t off)
 }
 
 /* Entry gte of grain table index. -EAGAIN: it is not in memory, and !wait. */
-static int grain_entry(const struct vmdk *v, unsigned i, uint32_t index, uint32_t gte, bool wait,
-		       uint32_t *entry)
+int vmdk_grain_entry(const struct vmdk *v, unsigned i, uint32_t index, uint32_t gte, bool wait,
+		     uint32_t *entry)
 {
-	const struct extent *x = &v->extent[i];
-	struct table *t = &v->cache[(i * 61 + index) % CACHED];
-	struct le32 read[GTES_MOST];
+	const struct vmdk_extent *x = &v->extent[i];
+	struct vmdk_table *t = &v->cache[(i * 61 + index) % VMDK_TABLES_CACHED];
+	struct le32 read[VMDK_GTES_MOST];
 	int rc;
 
 	if (t->extent == i + 1 && t->index == index) {
@@ -488,20 +482,24 @@ static void shorten(struct mapping *m, uint64_t most)
 
 static int map_sparse(const struct vmdk *v, unsigned i, uint64_t off, bool wait, struct mapping *m)
 {
-	const struct extent *x = &v->extent[i];
+	const struct vmdk_extent *x = &v->extent[i];
 	uint64_t in_extent = off - x->start, per_table = (uint64_t)x->grain * x->gtes;
 	uint32_t index = (uint32_t)(in_extent / per_table);
 	uint32_t in_grain = (uint32_t)(in_extent % x->grain), entry;
 	int rc;
 
-	if (!le32_to_cpu(x->gd[index])) {
+	if (x->stream) {
+		entry = vmdk_stream_entry(x, in_extent);
+	} else if (!le32_to_cpu(x->gd[index])) {
 		m->kind = MAP_HOLE;
 		shorten(m, per_table - in_extent % per_table);
 		return 0;
+	} else {
+		rc = vmdk_grain_entry(v, i, index, (uint32_t)(in_extent % per_table / x->grain),
+				      wait, &entry);
+		if (rc)
+			return rc;
 	}
-	rc = grain_entry(v, i, index, (uint32_t)(in_extent % per_table / x->grain), wait, &entry);
-	if (rc)
-		return rc;
 	shorten(m, x->grain - in_grain);
 	m->off = (uint64_t)entry * VMDK_SECTOR;
 	if (entry == VMDK_NO_GRAIN) {
@@ -519,11 +517,11 @@ static int map_sparse(const struct vmdk *v, unsigned i, uint64_t off, bool wait,
 	return 0;
 }
 
-static int vmdk_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, struct mapping *m)
+int vmdk_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, struct mapping *m)
 {
 	const struct vmdk *v = n->p;
-	unsigned i = extent_at(v, off);
-	const struct extent *x = &v->extent[i];
+	unsigned i = vmdk_extent_at(v, off);
+	const struct vmdk_extent *x = &v->extent[i];
 
 	*m = (struct mapping){ .node = x->file, .bytes = len };
 	shorten(m, x->len - (off - x->start));
@@ -540,62 +538,56 @@ static int vmdk_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, s
 	}
 }
 
-/* -EIO when it is damaged. */
-static int inflate_grain(void *from, uint32_t len, void *to, uint32_t room, uint32_t *got)
+/* Whatever is written within one grain is cut there. */
+static uint32_t vmdk_unit(const struct blk_node *n)
 {
-	z_stream z = { .next_in = from, .avail_in = len, .next_out = to, .avail_out = room };
-	int rc;
-
-	if (inflateInit(&z) != Z_OK)
-		return -ENOMEM;
-	rc = inflate(&z, Z_FINISH);
-	*got = (uint32_t)z.total_out;
-	inflateEnd(&z);
-	return rc == Z_STREAM_END ? 0 : -EIO;
+	return GRAIN_MOST;
 }
 
-/* The grain at m->off, which is grain bytes long, into to. */
-static int read_packed(const struct mapping *m, uint32_t grain, uint64_t sector, uint8_t *packed,
-		       uint8_t *to, uint32_t *got)
+static const struct mapped_ops vmdk_ops = {
+	.map = vmdk_map,
+	.unpack = vmdk_unpack,
+	.allocate = vmdk_allocate,
+	.block_size = vmdk_unit,
+	.begin_write = vmdk_begin_write,
+	.compresses = true,
+};
+
+/* A coroutine. */
+static void flush_all(void *arg)
 {
-	struct vmdk_marker marker;
-	uint32_t len;
-	int rc = co_pread(m->node, m->off, &marker, sizeof(marker));
+	struct blk_io *io = arg;
+	struct blk_node *n = io->node;
+	struct vmdk *v = n->p;
+	int rc = 0, one;
 
-	if (rc)
-		return rc;
-	len = le32_to_cpu(marker.size);
-	if (le64_to_cpu(marker.value) != sector || !len || len > 2 * grain)
-		return -EIO;
-	rc = co_pread(m->node, m->off + sizeof(marker), packed, len);
-	return rc ? rc : inflate_grain(packed, len, to, grain, got);
+	co_lock(&v->lock);
+	for (unsigned i = 0; i < v->n; i++) {
+		if (!v->extent[i].file)
+			continue;
+		if (v->extent[i].stream && !rc)
+			rc = vmdk_stream_finish(&v->extent[i]);
+		one = co_flush(v->extent[i].file);
+		rc = rc ? rc : one;
+	}
+	one = co_flush(n->file);
+	co_unlock(&v->lock);
+	blk_io_done_later(io, rc ? rc : one);
 }
-
-static int vmdk_unpack(struct blk_node *n, const struct mapping *m, const struct iovec *iov,
-		       unsigned n_iov)
-{
-	const struct vmdk *v = n->p;
-	const struct extent *x = &v->extent[extent_at(v, m->start)];
-	uint8_t *buf = malloc(3 * (size_t)x->grain);
-	uint32_t got = 0;
-	int rc = -ENOMEM;
-
-	if (buf)
-		rc = read_packed(m, x->grain, (m->start - m->skip - x->start) / VMDK_SECTOR,
-				 buf + x->grain, buf, &got);
-	if (!rc && m->skip + m->bytes > got)
-		rc = -EIO;
-	if (!rc)
-		iov_from_buf(iov, n_iov, 0, buf + m->skip, m->bytes);
-	free(buf);
-	return rc;
-}
-
-static const struct mapped_ops vmdk_ops = { .map = vmdk_map, .unpack = vmdk_unpack };
 
 static void vmdk_submit(struct blk_node *n, struct blk_io *io)
 {
-	mapped_submit(n, io, &vmdk_ops);
+	struct co *co;
+
+	if (io->op != BLK_FLUSH || n->readonly) {
+		mapped_submit(n, io, &vmdk_ops);
+		return;
+	}
+	co = co_create(flush_all, io);
+	if (co)
+		co_enter(co);
+	else
+		blk_io_done_later(io, -ENOMEM);
 }
 
 static int vmdk_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *bytes,
@@ -612,7 +604,7 @@ static uint32_t vmdk_cluster_size(const struct blk_node *n)
 	return ((const struct vmdk *)n->p)->extent[0].grain;
 }
 
-static json_t *extent_info(const struct extent *x, bool monolithic)
+static json_t *extent_info(const struct vmdk_extent *x, bool monolithic)
 {
 	json_t *o = json_object();
 
@@ -646,14 +638,25 @@ static void *vmdk_info(const struct blk_node *n)
 	return o;
 }
 
+static bool vmdk_whole_clusters(const struct blk_node *n)
+{
+	const struct vmdk *v = n->p;
+
+	return v->extent[0].stream;
+}
+
 static const struct blk_image_ops vmdk_image = {
+	.create_props = vmdk_create_props,
+	.create_size = VMDK_CREATE_SIZE,
+	.create = vmdk_create,
+	.whole_clusters = vmdk_whole_clusters,
 	.cluster_size = vmdk_cluster_size,
 	.info = vmdk_info,
 };
 
 const struct blk_driver blk_vmdk = {
 	.name = "vmdk",
-	.desc = "virtual disks of VMware, read-only",
+	.desc = "virtual disks of VMware",
 	.size = sizeof(struct vmdk),
 	.probe = vmdk_probe,
 	.open = vmdk_open,

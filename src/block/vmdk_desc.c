@@ -153,7 +153,7 @@ static int take_extent(const char *filename, const char *access, char *rest, str
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	d->extent = x;
 	x = &x[d->n++];
-	*x = (struct vmdk_desc_extent){ 0 };
+	*x = (struct vmdk_desc_extent){ .readonly = !strcmp(access, "RDONLY") };
 	if (!sectors || !parse_number(sectors, 10, SECTORS_MOST, &x->sectors) || !x->sectors)
 		return bad_extent(filename, "the size", sectors, EINVAL, "not a number of sectors",
 				  e);

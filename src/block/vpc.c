@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Format vpc: virtual hard disks (VHD) of Virtual PC and Hyper-V, dynamic and fixed, read
- * only. Written from the Virtual Hard Disk Image Format Specification 1.0. Node's thread.
+ * Format vpc: virtual hard disks (VHD) of Virtual PC and Hyper-V, dynamic and fixed.
+ * Written from the Virtual Hard Disk Image Format Specification 1.0. Node's thread.
  *
  * A dynamic disk has a copy of its footer at the beginning, by which it is probed; a fixed
  * one is the disk's bytes with a footer behind them, and must be asked for by name:
  * a guest could write such a footer to the end of a raw disk.
+ *
+ * A block that is written for the first time gets the place of the footer: its bitmap and data
+ * are written, the footer behind them, and then its entry of the table. After a crash in
+ * between the copy of the footer at the beginning is still there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,22 +17,27 @@
 #include <string.h>
 
 #include "block_int.h"
+#include "co.h"
+#include "co_io.h"
 #include "err.h"
 #include "internal.h"
 #include "mapped.h"
-#include "wire/vhd.h"
+#include "vpc_int.h"
 
 extern const struct blk_driver blk_vpc;
 
-enum { SECTOR = 512 };
-
-/* The largest geometry: larger disks have this one. */
-#define CHS_MOST (65535u * 16 * 255)
+enum { SECTOR = VHD_SECTOR, PER_SECTOR = SECTOR / sizeof(struct be32) };
 
 struct vpc {
 	struct be32 *table; /* NULL: fixed */
 	uint32_t entries, block_size;
 	uint32_t bitmap_size; /* before the data of each block */
+	/* for writing: */
+	struct vhd_footer footer;
+	uint64_t table_offset;
+	uint64_t end; /* of the blocks: where the footer is */
+	uint8_t *full; /* blocks whose bitmaps are known to have all bits */
+	struct co_lock lock; /* held while a block is allocated, or its bitmap filled */
 };
 
 static int vpc_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -38,7 +47,7 @@ static int vpc_probe(const uint8_t *buf, size_t n, uint64_t size)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static uint32_t checksum(const void *p, size_t n, size_t field)
+uint32_t vhd_checksum(const void *p, size_t n, size_t field)
 {
 	const uint8_t *bytes = p;
 	uint32_t sum = 0;
@@ -71,7 +80,7 @@ static int read_footer(struct blk_node *n, struct vhd_footer *f, bool *at_end, s
 			       "bytes begin with '" VHD_COOKIE "'",
 			       n->filename);
 	if (be32_to_cpu(f->checksum) !=
-	    checksum(f, sizeof(*f), offsetof(struct vhd_footer, checksum)))
+	    vhd_checksum(f, sizeof(*f), offsetof(struct vhd_footer, checksum)))
 		return mapped_bad(n, e, "VHD footer field checksum", be32_to_cpu(f->checksum),
 				  "it does not fit the footer's other bytes");
 	return 0;
@@ -105,7 +114,7 @@ static uint64_t disk_size(const struct vhd_footer *f)
 	uint64_t chs = (uint64_t)be16_to_cpu(f->cylinders) * f->heads * f->sectors;
 	bool by_chs = !memcmp(f->creator_app, "vpc ", 4) || !memcmp(f->creator_app, "qemu", 4);
 
-	if (by_chs && chs && chs < CHS_MOST)
+	if (by_chs && chs && chs < VHD_CHS_MOST)
 		return chs * SECTOR;
 	return be64_to_cpu(f->current_size);
 }
@@ -120,7 +129,7 @@ static int check_dynamic(struct blk_node *n, const struct vhd_dynamic *d, struct
 			       "'",
 			       n->filename);
 	if (be32_to_cpu(d->checksum) !=
-	    checksum(d, sizeof(*d), offsetof(struct vhd_dynamic, checksum)))
+	    vhd_checksum(d, sizeof(*d), offsetof(struct vhd_dynamic, checksum)))
 		return mapped_bad(n, e, "VHD dynamic header field checksum",
 				  be32_to_cpu(d->checksum),
 				  "it does not fit the header's other bytes");
@@ -139,6 +148,31 @@ static int check_dynamic(struct blk_node *n, const struct vhd_dynamic *d, struct
 	return 0;
 }
 
+/* Writing must not touch what is not a block: entries are looked at for that. */
+static int prepare_writing(struct blk_node *n, struct err *e)
+{
+	struct vpc *v = n->p;
+	uint64_t block = (uint64_t)v->bitmap_size + v->block_size;
+	uint64_t least = v->table_offset + (uint64_t)v->entries * sizeof(v->table[0]);
+
+	v->end = (least + SECTOR - 1) / SECTOR * SECTOR;
+	for (uint32_t i = 0; i < v->entries; i++) {
+		uint64_t at = (uint64_t)be32_to_cpu(v->table[i]) * SECTOR;
+
+		if (be32_to_cpu(v->table[i]) == VHD_UNALLOCATED)
+			continue;
+		if (at < least || at + block > n->file->size)
+			return err_set(e, ERR_INPUT, EINVAL,
+				       "%s: entry %u of the VHD block allocation table is %u: no "
+				       "place of a block in the file, so nothing can be written",
+				       n->filename, i, be32_to_cpu(v->table[i]));
+		if (at + block > v->end)
+			v->end = at + block;
+	}
+	v->full = calloc(v->entries / 8 + 1, 1);
+	return v->full ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
+}
+
 static int open_dynamic(struct blk_node *n, uint64_t header, struct err *e)
 {
 	struct vpc *v = n->p;
@@ -155,22 +189,26 @@ static int open_dynamic(struct blk_node *n, uint64_t header, struct err *e)
 	v->entries = (uint32_t)((n->size + v->block_size - 1) / v->block_size);
 	v->bitmap_size = (v->block_size / SECTOR / 8 + SECTOR - 1) / SECTOR * SECTOR;
 	len = (uint64_t)v->entries * sizeof(v->table[0]);
-	return mapped_read_table(n->file, be64_to_cpu(d.table_offset), len, len, (void **)&v->table,
-				 "the VHD block allocation table", e);
+	v->table_offset = be64_to_cpu(d.table_offset);
+	rc = mapped_read_table(n->file, v->table_offset, len, (len + SECTOR - 1) / SECTOR * SECTOR,
+			       (void **)&v->table, "the VHD block allocation table", e);
+	if (!rc)
+		rc = n->readonly ? 0 : prepare_writing(n, e);
+	return rc;
 }
 
 static int vpc_open(struct blk_node *n, struct err *e)
 {
+	struct vpc *v = n->p;
 	struct vhd_footer f;
 	bool at_end = false;
 	int rc = read_footer(n, &f, &at_end, e);
 
 	if (!rc)
 		rc = check_footer(n, &f, e);
-	if (!rc)
-		rc = mapped_read_only(n, e);
 	if (rc)
 		return rc;
+	v->footer = f;
 	n->size = disk_size(&f);
 	if (n->size % SECTOR || n->size > UINT64_MAX / 2)
 		return mapped_bad(n, e, "VHD footer field current_size", n->size,
@@ -185,7 +223,17 @@ static int vpc_open(struct blk_node *n, struct err *e)
 
 static void vpc_close(struct blk_node *n)
 {
-	free(((struct vpc *)n->p)->table);
+	struct vpc *v = n->p;
+
+	free(v->table);
+	free(v->full);
+}
+
+static int vpc_reopen(struct blk_node *n, struct err *e)
+{
+	const struct vpc *v = n->p;
+
+	return n->readonly || !v->table || v->full ? 0 : prepare_writing(n, e);
 }
 
 /* --- requests ------------------------------------------------------------------------------------
@@ -214,7 +262,119 @@ static int vpc_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, st
 	return 0;
 }
 
-static const struct mapped_ops vpc_ops = { .map = vpc_map };
+static bool is_full(const struct vpc *v, uint32_t block)
+{
+	return v->full[block / 8] & 1u << block % 8;
+}
+
+/* In a block that has a place all sectors count from now on: the others hold zeroes. */
+static int fill_bitmap(struct blk_node *n, uint64_t at, uint32_t block)
+{
+	struct vpc *v = n->p;
+	uint8_t *ones = malloc(v->bitmap_size);
+	int rc = -ENOMEM;
+
+	if (ones) {
+		memset(ones, 0xff, v->bitmap_size);
+		rc = co_pwrite(n->file, at, ones, v->bitmap_size, 0);
+	}
+	free(ones);
+	if (!rc)
+		v->full[block / 8] |= (uint8_t)(1u << block % 8);
+	return rc;
+}
+
+static int vpc_begin_write(struct blk_node *n, uint64_t off, bool wait)
+{
+	struct vpc *v = n->p;
+	uint32_t block;
+	int rc = 0;
+
+	if (!v->table)
+		return 0;
+	block = (uint32_t)(off / v->block_size);
+	if (is_full(v, block))
+		return 0;
+	if (!wait)
+		return -EAGAIN;
+	co_lock(&v->lock);
+	if (!is_full(v, block))
+		rc = fill_bitmap(n, (uint64_t)be32_to_cpu(v->table[block]) * SECTOR, block);
+	co_unlock(&v->lock);
+	return rc;
+}
+
+/* The table says that block is at v->end, on disk and then in memory. */
+static int enter_block(struct blk_node *n, uint32_t block, unsigned flags)
+{
+	struct vpc *v = n->p;
+	uint32_t first = block / PER_SECTOR * PER_SECTOR;
+	uint64_t at = v->end;
+	struct be32 sector[PER_SECTOR];
+	int rc;
+
+	/* Whether or not the entry reaches the disk, no other block may get this place. */
+	v->end += v->bitmap_size + v->block_size;
+	rc = co_pwrite(n->file, v->end, &v->footer, sizeof(v->footer), flags);
+	if (rc)
+		return rc;
+	memcpy(sector, v->table + first, sizeof(sector));
+	sector[block - first] = cpu_to_be32((uint32_t)(at / SECTOR));
+	rc = co_pwrite(n->file, v->table_offset + (uint64_t)first * sizeof(sector[0]), sector,
+		       sizeof(sector), flags);
+	if (!rc)
+		v->table[block] = sector[block - first];
+	return rc;
+}
+
+static int write_block(struct blk_node *n, uint32_t block, uint32_t in_block, uint64_t len,
+		       const struct iovec *iov, unsigned n_iov, unsigned flags)
+{
+	struct vpc *v = n->p;
+	uint64_t data = v->end + v->bitmap_size;
+	int rc;
+
+	if (v->end / SECTOR >= VHD_UNALLOCATED)
+		return -EFBIG;
+	rc = co_zero(n->file, data, in_block, flags);
+	if (!rc)
+		rc = co_zero(n->file, data + in_block + len, v->block_size - in_block - len, flags);
+	if (!rc)
+		rc = co_iov(n->file, BLK_WRITE, data + in_block, len, iov, n_iov, flags);
+	if (!rc)
+		rc = fill_bitmap(n, v->end, block);
+	return rc ? rc : enter_block(n, block, flags);
+}
+
+static int vpc_allocate(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,
+			unsigned n_iov, unsigned flags)
+{
+	struct vpc *v = n->p;
+	uint32_t block = (uint32_t)(off / v->block_size);
+	struct mapping m;
+	int rc;
+
+	co_lock(&v->lock);
+	vpc_map(n, off, len, true, &m);
+	if (m.kind == MAP_DATA) /* by someone who was waited for */
+		rc = co_iov(n->file, BLK_WRITE, m.off, len, iov, n_iov, flags);
+	else
+		rc = write_block(n, block, (uint32_t)(off % v->block_size), len, iov, n_iov, flags);
+	co_unlock(&v->lock);
+	return rc;
+}
+
+static uint32_t vpc_block_size(const struct blk_node *n)
+{
+	return ((const struct vpc *)n->p)->block_size;
+}
+
+static const struct mapped_ops vpc_ops = {
+	.map = vpc_map,
+	.allocate = vpc_allocate,
+	.block_size = vpc_block_size,
+	.begin_write = vpc_begin_write,
+};
 
 static void vpc_submit(struct blk_node *n, struct blk_io *io)
 {
@@ -227,21 +387,22 @@ static int vpc_status(struct blk_node *n, uint64_t off, uint64_t len, uint64_t *
 	return mapped_status(n, &vpc_ops, off, len, bytes, flags);
 }
 
-static uint32_t vpc_cluster_size(const struct blk_node *n)
-{
-	return ((const struct vpc *)n->p)->block_size;
-}
-
-static const struct blk_image_ops vpc_image = { .cluster_size = vpc_cluster_size };
+static const struct blk_image_ops vpc_image = {
+	.create_props = vpc_create_props,
+	.create_size = VPC_CREATE_SIZE,
+	.create = vpc_create,
+	.cluster_size = vpc_block_size,
+};
 
 const struct blk_driver blk_vpc = {
 	.name = "vpc",
-	.desc = "virtual hard disks (VHD) of Virtual PC and Hyper-V, read-only",
+	.desc = "virtual hard disks (VHD) of Virtual PC and Hyper-V",
 	.size = sizeof(struct vpc),
 	.probe = vpc_probe,
 	.open = vpc_open,
 	.close = vpc_close,
 	.submit = vpc_submit,
+	.reopen = vpc_reopen,
 	.status = vpc_status,
 	.image = &vpc_image,
 };

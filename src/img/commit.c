@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../block/co_io.h"
+#include "../block/internal.h"
 #include "co.h"
 #include "img.h"
 #include "loop.h"
@@ -22,6 +23,7 @@ struct commit {
 	struct img_how how;
 	const char *base_name;
 	bool keep, progress, quiet;
+	bool base_probed; /* the format of the base is recorded nowhere */
 
 	struct blk_node *layer[LAYERS]; /* [0]: the image */
 	unsigned n; /* without the base */
@@ -108,6 +110,18 @@ static int step(struct img_work *w, void *ctx)
 	return rc;
 }
 
+/* Of a base whose format is recorded nowhere: no layer may turn it into another. */
+static int check_format(struct commit *c, struct err *e)
+{
+	int rc = 0;
+
+	if (!c->base_probed || strcmp(c->base->drv->name, "raw") != 0)
+		return 0;
+	for (unsigned i = 0; !rc && i < c->n; i++)
+		rc = blk_check_commit(c->layer[i], c->base, e);
+	return rc;
+}
+
 static int copy(struct commit *c)
 {
 	struct img_work w = { .n = WORKERS, .step = step, .ctx = c };
@@ -115,6 +129,8 @@ static int copy(struct commit *c)
 	int rc;
 
 	c->size = c->layer[0]->size;
+	if (check_format(c, &e))
+		return img_error(&e);
 	if (c->size > c->base->size && blk_node_truncate(c->base, c->size, &e))
 		return img_error(&e);
 	for (unsigned i = 0; i < c->n; i++)
@@ -157,6 +173,7 @@ static int open_chain(struct commit *c, const char *name)
 			return img_fail("out of memory");
 		c->how.format = format;
 		c->how.write = last;
+		c->base_probed = !format;
 		c->how.no_backing = !last;
 		if (c->n == LAYERS)
 			rc = img_fail("more than %d images behind '%s'", LAYERS, name);

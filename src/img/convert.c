@@ -51,6 +51,7 @@ struct convert {
 	uint64_t unit; /* zeroes are looked for in pieces of so many bytes */
 	bool zeroed; /* what is not written reads as zeroes */
 	bool backed; /* ... or as the backing file */
+	bool made; /* the output is of this run */
 	unsigned write_flags;
 
 	/* under way */
@@ -61,6 +62,7 @@ struct convert {
 	uint64_t done;
 	uint64_t taken, turn; /* numbers of pieces: the next, the one that may begin to write */
 	struct co_queue waiting; /* for their turn */
+	bool failed; /* turns are over: all end */
 	uint64_t begun_ns;
 };
 
@@ -263,13 +265,20 @@ static void find_runs(struct convert *c, struct writing *w, const struct piece *
 
 static void wait_turn(struct convert *c, const struct piece *p)
 {
-	while (!c->out_of_order && c->turn != p->number)
+	while (!c->out_of_order && !c->failed && c->turn != p->number)
 		co_queue_wait(&c->waiting);
 }
 
 static void pass_turn(struct convert *c)
 {
 	c->turn++;
+	co_queue_wake_all(&c->waiting);
+}
+
+/* Of a piece that never gets so far, whose turn may not have come: nobody is to wait for it. */
+static void give_up(struct convert *c)
+{
+	c->failed = true;
 	co_queue_wake_all(&c->waiting);
 }
 
@@ -299,11 +308,11 @@ static int copy(struct convert *c, struct piece *p)
 	p->buf = img_buffer();
 	if (!w.run || !p->buf) {
 		rc = -ENOMEM;
-		pass_turn(c);
+		give_up(c);
 	} else if (p->kind == READ) {
 		rc = read_piece(c, p);
 		if (rc)
-			pass_turn(c);
+			give_up(c);
 	} else {
 		memset(p->buf, 0, p->len);
 	}
@@ -398,6 +407,8 @@ static int run(struct convert *c, unsigned workers)
 	if (rc == -ENOMEM)
 		img_error(&e);
 	img_progress_end(!rc);
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		img_no_room(c->output, c->total - c->done);
 	return rc ? 1 : 0;
 }
 
@@ -514,6 +525,8 @@ static int open_target(struct convert *c, const struct blk_driver *drv)
 	}
 	if (c->offload)
 		c->dst_fd = raw_fd(c->dst, O_WRONLY);
+	if (c->dst->drv->image && c->dst->drv->image->whole_clusters)
+		c->compress |= c->dst->drv->image->whole_clusters(c->dst);
 	return 0;
 }
 
@@ -561,6 +574,7 @@ static int convert(struct convert *c, char **names, int n, unsigned workers)
 		return 1;
 	if (open_target(c, drv))
 		return 1;
+	c->made = !c->keep;
 	for (unsigned i = 0; i < c->n_src; i++)
 		if (c->backed && c->backing)
 			c->src[i].base = find_base(c->src[i].n, c->backing);
@@ -579,6 +593,9 @@ static void finish(struct convert *c, int *rc)
 	}
 	if (c->dst_fd >= 0)
 		close(c->dst_fd);
+	/* Half of a disk must not pass for one. */
+	if (*rc && c->made)
+		img_remove(c->output);
 	opts_free(&c->o);
 	opts_free(&c->keys);
 }

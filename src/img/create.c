@@ -217,6 +217,8 @@ int img_new_make(struct img_new *n, const char *filename)
 	clean_up(data ? data : "", data_existed);
 	err_prefix(&e, "%s: ", filename);
 	img_error(&e);
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		img_no_room(filename, n->c.size);
 	return rc;
 }
 

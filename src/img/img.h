@@ -111,6 +111,10 @@ int img_check_cache(const char *cache);
 const struct blk_driver *img_format(const char *name);
 /* The path of backing file `name` of an image; malloc'd. */
 char *img_backing_path(const char *image, const char *name);
+/* Adds to a message of -ENOSPC: how much room there is, and left bytes were still to be written. */
+void img_no_room(const char *filename, uint64_t left);
+/* Removes a regular file that holds half of an image; devices stay. */
+void img_remove(const char *filename);
 /* What the header says; NULL: none. */
 const char *img_backing_name(const struct blk_node *n, const char **format);
 bool img_same_file(const char *a, const char *b);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "../block/internal.h"
 #include "img.h"
@@ -166,7 +168,8 @@ int img_open(const char *name, const struct img_how *how, struct blk_node **out)
 	if (rc == -EBUSY)
 		err_hint(&e, how->write ? "stop that first"
 					: "stop that first, or read it as it is by -U");
-	if (rc == -ENOENT && !e.hint[0])
+	/* It may be there, and what it refers to is missing. */
+	if (rc == -ENOENT && !e.hint[0] && access(name, F_OK))
 		err_hint(&e, "look at the name, or make it by posada-img create");
 	err_prefix(&e, "Could not open '%s': ", name);
 	img_error(&e);
@@ -214,6 +217,33 @@ const char *img_backing_name(const struct blk_node *n, const char **format)
 	if (!n->drv->image || !n->drv->image->backing_name)
 		return NULL;
 	return n->drv->image->backing_name(n, format ? format : &none);
+}
+
+static const char *path_of(const char *filename)
+{
+	return strncmp(filename, "file:", 5) ? filename : filename + 5;
+}
+
+void img_no_room(const char *filename, uint64_t left)
+{
+	char has[32], wants[32];
+	struct statvfs fs;
+
+	if (statvfs(path_of(filename), &fs))
+		return;
+	img_warn("the file system of '%s' has %s free; up to %s of the disk were still to be "
+		 "written",
+		 filename, img_pretty(has, (uint64_t)fs.f_bavail * fs.f_frsize),
+		 img_pretty(wants, left));
+}
+
+void img_remove(const char *filename)
+{
+	const char *path = path_of(filename);
+	struct stat st;
+
+	if (!lstat(path, &st) && S_ISREG(st.st_mode) && !unlink(path))
+		img_warn("'%s' is removed: it was not complete", filename);
 }
 
 /* Relative to the image's directory, unless a protocol says otherwise. */

@@ -147,7 +147,6 @@ t_baddisk_modes() {
 	drive_refused 64 "$d,discard=maybe" 'discard=maybe'
 	drive_refused 64 "$d,detect-zeroes=unmap" 'detect-zeroes=unmap needs discard=unmap'
 	drive_refused 64 "$d,readonly=maybe" 'readonly=maybe' 'on, off or auto'
-	drive_refused 64 "$d,snapshot=on" 'snapshot=on' 'cp '
 	drive_refused 64 "$d,copy-on-read=on" 'copy-on-read'
 	drive_refused 64 "$d,cahce=none" "unknown key 'cahce'" "'cache'"
 	drive_refused 64 "$d,if=scsi" 'if=scsi' 'if=virtio'

@@ -66,3 +66,36 @@ t_qcow2_with_backing_file() {
 	qemu-img compare -q "$T/disk.qcow2" "$T/disk.raw" || fail 'the two tools read different bytes'
 	! cmp -s "$T/disk.raw" "$T/base.raw" || fail 'nothing was written'
 }
+
+# A block device of the host: written, discarded, grown by the host's means, and not while it is mounted.
+t_disk_block_device() {
+	need losetup mkfs.ext2
+	[ -w /dev/loop-control ] || skip 'no access to /dev/loop-control'
+	disk 5 $((8 << 20))
+	loop=$(losetup -f --show "$T/disk" 2>"$T/losetup") || skip "no loop device: $(cat "$T/losetup")"
+	# shellcheck disable=SC2064
+	trap "losetup -d $loop" EXIT
+	for keys in discard=unmap cache=none,aio=native,discard=unmap cache=none,aio=threads; do
+		checked virtio-blk -append 'transport=modern irq=msix' -drive "file=$loop,format=raw,if=virtio,$keys"
+	done
+	disk_has_been=$(head -c 64K "$T/disk" | cksum)
+	[ "$disk_has_been" != "$(pattern 5 65536 | cksum)" ] || fail 'nothing was written'
+	checked virtio-blk -append 'transport=modern irq=msix' -snapshot -drive "file=$loop,format=raw,if=virtio"
+	[ "$disk_has_been" = "$(head -c 64K "$T/disk" | cksum)" ] || fail 'it was written in spite of -snapshot'
+	io_vm k,w:16384:8:9,r:16384:8:9 "file=$loop,format=raw"
+	wait_out '^waits for a key'
+	hmp 'block_resize d0 16M'
+	expect_in "$T/answers" "has 8388608 bytes and cannot grow to 16777216"
+	truncate -s 16M "$T/disk"
+	losetup -c "$loop"
+	hmp 'block_resize d0 16M'
+	key
+	ends_well
+	expect_out '^r:16384:8:9: ok'
+	unshare -m true 2>/dev/null || skip "no mount namespaces"
+	mkfs.ext2 -q -F "$loop"
+	mkdir "$T/mnt"
+	# shellcheck disable=SC2016
+	run unshare -m sh -c 'mount "$1" "$2" && shift 2 && exec "$@"' sh "$loop" "$T/mnt" "$POSADA" "${K[@]}" -drive "file=$loop,format=raw,if=virtio"
+	refused 66 "'$loop' is in use: it is mounted at $T/mnt" 'umount'
+}

@@ -16,7 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../src/block/co_io.h"
 #include "../../src/block/internal.h"
+#include "opts.h"
+#include "props.h"
 #include "suite.h"
 #include "block_int.h"
 #include "err.h"
@@ -198,6 +201,16 @@ static void make_variant(const struct variant *v, const char *name)
 	sh_ok("qemu-img convert -f raw -O %s -o %s raw %s", v->format, v->options, name);
 }
 
+/* What the disk began with is there still. */
+static void compare_start(void)
+{
+	for (uint64_t at = 0; at < SIZE; at += MIB)
+		ck_assert_int_eq(blk_node_pread(n, at, back + at,
+						SIZE - at < MIB ? SIZE - at : MIB),
+				 0);
+	ck_assert_mem_eq(back, model, SIZE);
+}
+
 /* The whole disk is the model, and zeroes behind it. */
 static int read_all(void)
 {
@@ -330,7 +343,7 @@ START_TEST(test_read)
 		ck_assert_uint_ge(n->drv->image->cluster_size(n), 65536);
 	close_node();
 	/* Written only if that is possible. */
-	if (strcmp(v->format, "vdi") != 0) {
+	if (!strcmp(v->format, "vhdx") || strstr(v->options, "streamOptimized")) {
 		ck_assert_int_eq(try("image", v->format, false), -EROFS);
 		ck_assert_ptr_nonnull(strstr(e.msg, "can be read, not written"));
 	}
@@ -342,7 +355,7 @@ START_TEST(test_auto_readonly)
 	struct blk_open how = { .auto_readonly = true };
 	uint8_t sector[512] = { 0 };
 
-	make_variant(&variants[2], "image");
+	make_variant(&variants[_i], "image");
 	ck_assert_int_eq(blk_node_open_file(in_dir("image"), NULL, &how, &n, &e), 0);
 	ck_assert(n->readonly);
 	ck_assert_int_eq(blk_node_pwrite(n, 0, sector, 512), -EROFS);
@@ -521,35 +534,303 @@ static void random_writes(unsigned count)
 	blk_node_detach(n);
 }
 
-/* Made by us (dynamic, static) and by qemu-img; then qemu-img agrees about all of it. */
-START_TEST(test_vdi_write)
+/* Made by us, or (by_qemu) by qemu-img; the options are the same. */
+static const struct written {
+	const char *format, *options;
+	bool by_qemu;
+} written[] = {
+	{ "vdi", "static=off", false },
+	{ "vdi", "static=on", false },
+	{ "vdi", "static=off", true },
+	{ "vdi", "static=on", true },
+	{ "vpc", "subformat=dynamic,force_size=on", false },
+	{ "vpc", "subformat=fixed,force_size=on", false },
+	{ "vpc", "subformat=dynamic,force_size=on", true },
+	{ "vpc", "subformat=fixed,force_size=on", true },
+	{ "vmdk", "subformat=monolithicSparse", false },
+	{ "vmdk", "subformat=monolithicSparse,zeroed_grain=on", false },
+	{ "vmdk", "subformat=monolithicFlat", false },
+	{ "vmdk", "subformat=monolithicSparse", true },
+	{ "vmdk", "subformat=monolithicFlat", true },
+	{ "vmdk", "subformat=twoGbMaxExtentSparse", true },
+	{ "vmdk", "subformat=twoGbMaxExtentFlat", true },
+};
+enum { WRITTEN = sizeof(written) / sizeof(written[0]) };
+
+/* By the driver, with options as text. */
+static int create(const char *name, const char *format, const char *options, uint64_t size)
 {
+	const struct blk_driver *drv = blk_driver_find(format);
+	void *o = calloc(1, drv->image->create_size);
+	struct blk_create c = { .size = size, .opts = o };
+	struct opts text;
+	int rc;
+
+	memset(&e, 0, sizeof(e));
+	ck_assert_ptr_nonnull(o);
+	props_defaults(drv->image->create_props, o);
+	rc = opts_parse(&text, options, NULL, &e);
+	if (!rc)
+		rc = props_apply(drv->image->create_props, o, &text, &e);
+	if (!rc)
+		rc = drv->image->create(in_dir(name), &c, &e);
+	opts_free(&text);
+	props_free(drv->image->create_props, o);
+	free(o);
+	return rc;
+}
+
+static void make_written(const struct written *w)
+{
+	if (w->by_qemu) {
+		sh_ok("qemu-img convert -f raw -O %s -o %s raw image", w->format, w->options);
+		return;
+	}
+	memset(model, 0, SIZE);
+	ck_assert_msg(!create("image", w->format, w->options, SIZE), "%s", e.msg);
+}
+
+/* qemu-img agrees about all of it. */
+static void qemu_agrees(const char *format)
+{
+	if (!have_qemu_img)
+		return;
+	write_at("raw", 0, model, SIZE);
+	if (strcmp(format, "vpc") != 0) /* it has no check of these */
+		sh_ok("qemu-img check -f %s image", format);
+	sh_ok("qemu-img compare -f %s -F raw image raw", format);
+}
+
+/* What qemu-img does not look at: copies of tables, and of the footer, are the same. */
+static void check_copies(const struct written *w)
+{
+	enum { RGD = 21, DIR = 1, TABLES = 8 }; /* sectors, of a disk of two tables */
+	static uint8_t one[TABLES * 512], other[TABLES * 512];
+
+	if (w->by_qemu)
+		return;
+	if (strstr(w->options, "dynamic")) {
+		read_at("image", 0, one, 512);
+		read_at("image", size_of("image") - 512, other, 512);
+		ck_assert_mem_eq(one, other, 512);
+	} else if (strstr(w->options, "Sparse")) {
+		read_at("image", (RGD + DIR) * 512, one, sizeof(one));
+		read_at("image", (RGD + DIR + TABLES + DIR) * 512, other, sizeof(other));
+		ck_assert(!all_zero(one, sizeof(one)));
+		ck_assert_mem_eq(one, other, sizeof(one));
+	}
+}
+
+START_TEST(test_write)
+{
+	const struct written *w = &written[_i];
 	struct blk_check found = { 0 };
 
-	if (_i < 2) {
-		memset(model, 0, SIZE);
-		create_vdi(_i == 1, SIZE);
-	} else {
-		make_variant(&variants[_i - 2], "image");
-	}
-	if (have_qemu_img)
-		sh_ok("qemu-img check -f vdi image");
-	must_open("image", NULL, false);
+	if (w->by_qemu && !have_qemu_img)
+		return;
+	make_written(w);
+	must_open("image", w->format, false);
 	ck_assert_uint_eq(n->size, SIZE);
+	compare_all();
 	random_writes(400);
 	compare_all();
 	ck_assert_int_eq(blk_node_flush(n), 0);
 	check_status(false);
-	ck_assert_int_eq(n->drv->image->check(n, 0, &found, &e), 0);
-	ck_assert_uint_eq(found.corruptions, 0);
-	close_node();
-	if (have_qemu_img) {
-		write_at("raw", 0, model, SIZE);
-		sh_ok("qemu-img check -f vdi image");
-		sh_ok("qemu-img compare -f vdi -F raw image raw");
+	if (n->drv->image->check) {
+		ck_assert_int_eq(n->drv->image->check(n, 0, &found, &e), 0);
+		ck_assert_uint_eq(found.corruptions, 0);
 	}
-	must_open("image", "vdi", true);
+	close_node();
+	qemu_agrees(w->format);
+	check_copies(w);
+	/* And again, on what is there now. */
+	must_open("image", w->format, false);
+	random_writes(200);
+	close_node();
+	qemu_agrees(w->format);
+	must_open("image", w->format, true);
 	compare_all();
+	ck_assert_int_eq(blk_node_pwrite(n, 0, model, 512), -EROFS);
+}
+END_TEST
+
+/* What others say the disk is, changes when it is written, once. */
+START_TEST(test_vmdk_cid)
+{
+	char before[10240], after[10240];
+
+	ck_assert_int_eq(create("image", "vmdk", "subformat=monolithicSparse", SIZE), 0);
+	read_at("image", 512, before, sizeof(before));
+	must_open("image", NULL, false);
+	ck_assert_int_eq(blk_node_pread(n, 0, back, 512), 0);
+	close_node();
+	read_at("image", 512, after, sizeof(after));
+	ck_assert_mem_eq(before, after, sizeof(before));
+	must_open("image", NULL, false);
+	ck_assert_int_eq(blk_node_pwrite(n, 0, model, 512), 0);
+	read_at("image", 512, after, sizeof(after));
+	ck_assert_mem_ne(before, after, sizeof(before));
+	ck_assert_int_eq(blk_node_pwrite(n, 1 << 20, model, 512), 0);
+	read_at("image", 512, before, sizeof(before));
+	ck_assert_mem_eq(before, after, sizeof(before));
+}
+END_TEST
+
+/* Sectors that Virtual PC did not mark as written count from then on. */
+START_TEST(test_vpc_bitmap)
+{
+	static const uint8_t none[512];
+	uint8_t bits[512];
+
+	ck_assert_int_eq(create("image", "vpc", "force_size=on", 4 * MIB), 0);
+	must_open("image", NULL, false);
+	ck_assert_int_eq(blk_node_pwrite(n, 0, model, 512), 0);
+	close_node();
+	read_at("image", 2048, bits, 512); /* the first block is right behind the table */
+	ck_assert_uint_eq(bits[0], 0xff);
+	write_at("image", 2048, none, 512);
+	must_open("image", NULL, false);
+	ck_assert_int_eq(blk_node_pwrite(n, 4096, model, 512), 0);
+	read_at("image", 2048, bits, 512);
+	ck_assert_uint_eq(bits[0], 0xff);
+	ck_assert_uint_eq(bits[511], 0xff);
+}
+END_TEST
+
+/* An entry that is no place of a block: reading shows an error there, writing nothing. */
+START_TEST(test_vpc_bad_entry)
+{
+	struct be32 entry = cpu_to_be32(1);
+
+	ck_assert_int_eq(create("image", "vpc", "force_size=on", 4 * MIB), 0);
+	write_at("image", 1536, &entry, sizeof(entry));
+	ck_assert_int_lt(try("image", NULL, false), 0);
+	ck_assert_ptr_nonnull(strstr(e.msg, "entry 0 of the VHD block allocation table is 1"));
+	must_open("image", NULL, true);
+}
+END_TEST
+
+/* A stream is written grain by grain; until it is flushed it is no image. */
+START_TEST(test_vmdk_stream)
+{
+	ck_assert_int_eq(create("image", "vmdk", "subformat=streamOptimized", SIZE), 0);
+	refused("image", NULL, "footer");
+	must_open("image", NULL, false);
+	for (uint64_t off = 0; off < SIZE; off += 65536) {
+		uint64_t len = SIZE - off < 65536 ? SIZE - off : 65536;
+
+		if (all_zero(model + off, len))
+			continue;
+		ck_assert_int_eq(blk_node_pwrite(n, off, model + off, len), 0);
+		if (off == 0)
+			ck_assert_int_eq(blk_node_pwrite(n, off, model, 512), -ENOTSUP);
+	}
+	compare_all();
+	ck_assert_int_eq(blk_node_flush(n), 0);
+	close_node();
+	qemu_agrees("vmdk");
+	must_open("image", NULL, true);
+	compare_all();
+	random_reads();
+	close_node();
+	/* Now it is only read. */
+	ck_assert_int_eq(try("image", NULL, false), -EROFS);
+	ck_assert_ptr_nonnull(strstr(e.msg, "streamOptimized can be read, not written"));
+	/* Not flushed: nothing pretends to be good. */
+	ck_assert_int_eq(create("half", "vmdk", "subformat=streamOptimized", SIZE), 0);
+	must_open("half", NULL, false);
+	ck_assert_int_eq(blk_node_pwrite(n, 0, model, 65536), 0);
+	close_node();
+	refused("half", NULL, "footer");
+}
+END_TEST
+
+START_TEST(test_create_refused)
+{
+	static const struct {
+		const char *format, *options;
+		uint64_t size;
+		int rc;
+		const char *says;
+	} bad[] = {
+		{ "vpc", "", 0, -EINVAL, "size 0" },
+		{ "vpc", "", 3ull << 40, -EFBIG, "size 3298534883328" },
+		{ "vpc", "subformat=diff", MIB, -EINVAL, "subformat" },
+		{ "vmdk", "subformat=twoGbMaxExtentSparse", MIB, -ENOTSUP, "twoGbMaxExtentSparse" },
+		{ "vmdk", "subformat=vmfs", MIB, -EINVAL, "subformat" },
+		{ "vmdk", "", 1ull << 60, -EFBIG, "size 1152921504606846976" },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_int_eq(create("image", bad[i].format, bad[i].options, bad[i].size),
+				 bad[i].rc);
+		ck_assert_msg(strstr(e.msg, bad[i].says), "%s", e.msg);
+		ck_assert_int_ne(access(in_dir("image"), F_OK), 0);
+	}
+}
+END_TEST
+
+/* Room is given back to the host, and the block reads as zeroes. */
+START_TEST(test_discard)
+{
+	static const char *const formats[] = { "vdi", "vpc", "vmdk" };
+	struct blk_open how = { .discard = true };
+
+	ck_assert_int_eq(create("image", formats[_i], _i == 1 ? "force_size=on" : "", 8 * MIB), 0);
+	ck_assert_int_eq(blk_node_open_file(in_dir("image"), NULL, &how, &n, &e), 0);
+	memset(back, 5, 4 * MIB);
+	ck_assert_int_eq(blk_node_pwrite(n, 0, back, 4 * MIB), 0);
+	ck_assert_int_eq(co_discard(n, MIB, 2 * MIB), 0);
+	ck_assert_int_eq(co_discard(n, 6 * MIB, MIB), 0); /* never written */
+	ck_assert_int_eq(blk_node_pread(n, 0, back, 4 * MIB), 0);
+	ck_assert_uint_eq(back[MIB - 1], 5);
+	ck_assert(all_zero(back + MIB, 2 * MIB));
+	ck_assert_uint_eq(back[3 * MIB], 5);
+	ck_assert_int_eq(blk_node_zero(n, 3 * MIB, MIB, BLK_UNMAP), 0);
+	ck_assert_int_eq(blk_node_pread(n, 3 * MIB, back, MIB), 0);
+	ck_assert(all_zero(back, MIB));
+}
+END_TEST
+
+/* In the room that the map has, past it, and in steps; static ones, too. */
+START_TEST(test_vdi_grow)
+{
+	static const uint64_t steps[] = { (40 << 20), (200 << 20), 3ull << 30, 2ull << 40 };
+	bool fixed = _i;
+	unsigned n_steps = fixed ? 2 : 4;
+	uint8_t sector[512], want[512];
+
+	make_variant(&variants[fixed], "image");
+	must_open("image", NULL, false);
+	for (unsigned i = 0; i < n_steps; i++) {
+		uint64_t before = n->size;
+
+		ck_assert_msg(!blk_node_truncate(n, steps[i], &e), "%s", e.msg);
+		ck_assert_uint_eq(n->size, steps[i]);
+		memset(want, (int)i + 1, 512);
+		ck_assert_int_eq(blk_node_pread(n, before, sector, 512), 0);
+		ck_assert(all_zero(sector, 512));
+		ck_assert_int_eq(blk_node_pwrite(n, steps[i] - 512, want, 512), 0);
+		if (i % 2) {
+			close_node();
+			must_open("image", NULL, false);
+		}
+		compare_start();
+		for (unsigned k = 0; k <= i; k++) {
+			memset(want, (int)k + 1, 512);
+			ck_assert_int_eq(blk_node_pread(n, steps[k] - 512, sector, 512), 0);
+			ck_assert_mem_eq(sector, want, 512);
+		}
+		if (have_qemu_img)
+			sh_ok("qemu-img check -f vdi image");
+	}
+	ck_assert_int_eq(blk_node_truncate(n, MIB, &e), -ENOTSUP);
+	ck_assert_int_eq(blk_node_truncate(n, 32ull << 40, &e), -EFBIG);
+	close_node();
+	if (have_qemu_img)
+		sh_ok("qemu-io -f vdi -c 'read -P 1 41942528 512' -c 'read -P 2 209714688 512' "
+		      "image "
+		      "| grep -c 'read 512' | grep -qx 2");
 }
 END_TEST
 
@@ -1260,7 +1541,13 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_probe);
-	tcase_add_loop_test(t, test_vdi_write, 0, have_qemu_img ? 4 : 2);
+	tcase_add_loop_test(t, test_write, 0, WRITTEN);
+	tcase_add_test(t, test_vmdk_cid);
+	tcase_add_test(t, test_vpc_bitmap);
+	tcase_add_test(t, test_vpc_bad_entry);
+	tcase_add_test(t, test_vmdk_stream);
+	tcase_add_test(t, test_create_refused);
+	tcase_add_loop_test(t, test_discard, 0, 3);
 	tcase_add_test(t, test_vdi_sizes);
 	tcase_add_test(t, test_vdi_check);
 	tcase_add_test(t, test_vdi_discarded);
@@ -1277,7 +1564,8 @@ int main(void)
 	tcase_add_checked_fixture(q, setup, teardown);
 	tcase_set_timeout(q, 120);
 	tcase_add_loop_test(q, test_read, 0, VARIANTS);
-	tcase_add_test(q, test_auto_readonly);
+	tcase_add_loop_test(q, test_auto_readonly, 7, 9);
+	tcase_add_loop_test(q, test_vdi_grow, 0, 2);
 	tcase_add_test(q, test_vmdk_many_tables);
 	tcase_add_test(q, test_vhdx_bitmap_entry);
 	tcase_add_test(q, test_vmdk_wrong_marker);
