@@ -73,6 +73,7 @@ struct blk_open {
 	bool locking; /* lock the image against other programs */
 	bool share_rw; /* others may write too */
 	bool no_backing; /* do not open backing files: only this layer is looked at */
+	bool bulk; /* much will be written, in long runs */
 	bool repair; /* open for repairing: damage that is marked does not refuse writing */
 	struct loop *loop; /* the main loop */
 };
