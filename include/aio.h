@@ -29,6 +29,7 @@ struct aio_req {
 	bool blkdev; /* fd is a block device: BLKDISCARD, BLKZEROOUT */
 	bool unmap; /* WRITE_ZEROES: punch a hole rather than allocate */
 	bool direct; /* fd is open with O_DIRECT */
+	bool room_first; /* a long WRITE to the page cache: fallocate before */
 	void (*done)(struct aio_req *r, int64_t ret); /* bytes done, or -errno; may be short */
 	struct aio_req *next, *merged;
 	int64_t ret;

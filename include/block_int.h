@@ -74,6 +74,7 @@ struct blk_open {
 	bool share_rw; /* others may write too */
 	bool no_backing; /* do not open backing files: only this layer is looked at */
 	bool no_data; /* only metadata will be looked at: an encrypted image needs no key */
+	bool bulk; /* much will be written, in long runs */
 	bool repair; /* open for repairing: damage that is marked does not refuse writing */
 	struct loop *loop; /* the main loop */
 };

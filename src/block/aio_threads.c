@@ -8,6 +8,9 @@
  * `lock` guards the queue, the sleepers and the counts. A thread gives an operation
  * back by a list that the loop takes as a whole, and writes the eventfd only when
  * that list was empty: one wake-up for all that is done by the time the loop looks.
+ *
+ * File systems let one thread at a time write to a file's pages: a second one would spin
+ * for the lock on a CPU that others need. So such writes to one file go one by one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -46,6 +49,8 @@ static struct {
 	struct bed beds[THREADS_MOST];
 	struct bed *asleep; /* the last to lie down is the first to be woken: its caches are warm */
 	struct bed *empty;
+	int written[THREADS_MOST]; /* files that a thread writes to the page cache of */
+	unsigned n_written;
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER };
 
 static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
@@ -77,6 +82,55 @@ static void give_back(struct aio_op *op, struct aio *a)
 							memory_order_relaxed));
 	if (!head)
 		eventfd_write(a->efd, 1);
+}
+
+/* --- one by one --- */
+
+static bool one_by_one(const struct aio_op *op)
+{
+	const struct aio_req *r = op->reqs;
+
+	return r->op == BLK_WRITE && !r->direct && !r->fua && !r->blkdev;
+}
+
+/* Lock held. */
+static int *find_written(int fd)
+{
+	for (unsigned i = 0; i < pool.n_written; i++)
+		if (pool.written[i] == fd)
+			return &pool.written[i];
+	return NULL;
+}
+
+/* Lock held. Whether op must wait for another thread's. */
+static bool must_wait(const struct aio_op *op)
+{
+	return one_by_one(op) && find_written(op->reqs->fd);
+}
+
+/* Lock held. Where in the queue the first is that may begin; there NULL: none. */
+static struct aio_op **find_ready(void)
+{
+	struct aio_op **at = &pool.queue.first;
+
+	while (*at && must_wait(*at))
+		at = &(*at)->next;
+	return at;
+}
+
+/* Lock held. */
+static struct aio_op *take_ready(void)
+{
+	struct aio_op **at = find_ready(), *op = *at;
+
+	if (!op)
+		return NULL;
+	*at = op->next;
+	if (!op->next)
+		pool.queue.end = at;
+	if (one_by_one(op))
+		pool.written[pool.n_written++] = op->reqs->fd;
+	return op;
 }
 
 static void *worker(void *arg);
@@ -155,9 +209,10 @@ static void carry_out(struct aio_op *op)
 {
 	struct aio *a = op->a;
 	struct bed *wake = NULL;
+	int fd = one_by_one(op) ? op->reqs->fd : -1;
 
 	pool.looking--;
-	if (pool.queue.first)
+	if (*find_ready())
 		one_more(&wake);
 	pthread_mutex_unlock(&pool.lock);
 	if (wake)
@@ -166,6 +221,10 @@ static void carry_out(struct aio_op *op)
 	/* Before the loop hears of it: what it sends next finds this thread. */
 	pthread_mutex_lock(&pool.lock);
 	pool.looking++;
+	if (fd >= 0) {
+		*find_written(fd) = pool.written[pool.n_written - 1];
+		pool.n_written--;
+	}
 	pthread_mutex_unlock(&pool.lock);
 	give_back(op, a);
 	pthread_mutex_lock(&pool.lock);
@@ -180,7 +239,7 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&pool.lock);
 	do {
-		while ((op = aio_list_take(&pool.queue)))
+		while ((op = take_ready()))
 			carry_out(op);
 	} while (sleep_in(bed));
 	bed->next = pool.empty;
@@ -192,12 +251,12 @@ static void *worker(void *arg)
 
 void aio_pool_add(struct aio_op *op)
 {
-	struct bed *wake;
+	struct bed *wake = NULL;
 	bool ok;
 
 	pthread_once(&pool_once, pool_init);
 	pthread_mutex_lock(&pool.lock);
-	ok = one_more(&wake);
+	ok = must_wait(op) || one_more(&wake);
 	if (ok) {
 		op->a->workers++;
 		aio_list_add(&pool.queue, op);

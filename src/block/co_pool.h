@@ -10,9 +10,11 @@ struct loop;
 
 /*
  * Runs fn(arg) and returns when it has. Inside a coroutine on loop l: on another
- * thread; the coroutine goes on from the loop, so nobody may wait for it by
- * polling nodes. Else (l NULL, no coroutine) at once on this thread.
+ * thread; the coroutine goes on from the loop, or from co_pool_poll. Else (l
+ * NULL, no coroutine) at once on this thread.
  */
 void co_pool_run(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Waits until one of l's coroutines that sleep in co_pool_run, of which there are some, goes on. */
+void co_pool_poll(struct loop *l);
 
 #endif

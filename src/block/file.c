@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -300,6 +302,17 @@ static void file_close(struct blk_node *n)
 	f->fd = -1;
 }
 
+/*
+ * Ext4 reserves room for data in the page cache block by block (delayed allocation), which
+ * takes it longer than to allocate all of a long run at once, and to copy the data then.
+ */
+static bool counts_blocks(const struct file *f)
+{
+	struct statfs s;
+
+	return !fstatfs(f->fd, &s) && s.f_type == EXT4_SUPER_MAGIC;
+}
+
 static int file_open(struct blk_node *n, struct err *e)
 {
 	struct file *f = n->p;
@@ -324,6 +337,7 @@ static int file_open(struct blk_node *n, struct err *e)
 	find_sector(f);
 	find_align(f);
 	fill_limits(f);
+	f->room_first = n->open.bulk && !f->direct && !f->blkdev && counts_blocks(f);
 	ret = aio_get(NULL, n->open.aio, f->direct, &f->idle, e);
 	f->aio = f->idle;
 	return ret;

@@ -39,6 +39,7 @@ struct file {
 	struct blk_node *node;
 	int fd;
 	bool blkdev, direct;
+	bool room_first; /* of struct aio_req */
 	uint32_t align, mem_align; /* of O_DIRECT; else 1 */
 	uint32_t sector; /* of a device; else 1 */
 	struct aio *aio; /* the loop's, or idle */

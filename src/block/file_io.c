@@ -176,6 +176,7 @@ static void send(struct file_req *q, enum blk_op op, uint64_t off, uint64_t len,
 		.fua = op == BLK_WRITE && fua(q),
 		.blkdev = f->blkdev,
 		.direct = f->direct,
+		.room_first = f->room_first,
 		.done = done,
 	};
 	aio_submit(f->aio, &q->aio);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "co_pool.h"
 #include "err.h"
 #include "log.h"
 #include "opts.h"
@@ -947,8 +948,10 @@ static void qcow2_poll(struct blk_node *n)
 
 	if (q->data != n->file && blk_node_in_flight(q->data))
 		blk_node_poll(q->data);
-	else if (n->backing && !blk_node_in_flight(n->file))
+	else if (n->backing && !blk_node_in_flight(n->file) && blk_node_in_flight(n->backing))
 		blk_node_poll(n->backing);
+	else if (q->in_pool && !blk_node_in_flight(n->file))
+		co_pool_poll(n->loop);
 	else
 		blk_node_poll(n->file);
 }

@@ -259,6 +259,7 @@ struct qcow2 {
 
 	/* requests */
 	unsigned in_flight;
+	unsigned in_pool; /* of these, what computes in co_pool.h */
 	struct qcow2_pass *pass_pool;
 	struct qcow2_request *request_pool;
 	struct qcow2_decompressed plain[4]; /* the last clusters decompressed */
@@ -466,10 +467,11 @@ int qcow2_crypt_amend(struct qcow2 *q, const struct luks_amend *a, struct err *e
 
 /* --- qcow2_compress.c ----------------------------------------------------------------------- */
 
-/* Any thread. Bytes of out that are used; 0: it does not get smaller than max; -errno. */
-ssize_t qcow2_compress(int type, const void *in, size_t len, void *out, size_t max);
-/* Any thread. Exactly out_len bytes come out, or -EIO. */
-int qcow2_decompress(int type, const void *in, size_t len, void *out, size_t out_len);
+/*
+ * [co] A cluster of plain data, on another thread. Bytes of out that are used; 0: it does not get
+ * smaller than the cluster; -errno.
+ */
+ssize_t qcow2_compress(struct qcow2 *q, const void *in, void *out);
 /* [co] Of the compressed cluster that desc describes: len bytes from `in` on, to iov from skip on.
  */
 int qcow2_read_compressed(struct qcow2 *q, uint64_t desc, uint64_t in, uint64_t len,

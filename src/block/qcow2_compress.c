@@ -2,88 +2,218 @@
 /*
  * qcow2: compressed clusters ("Compressed Clusters Descriptor" in the specification): raw
  * deflate with a window of 4 KiB (RFC 1951), or zstd frames (RFC 8878). The node's
- * thread, but for the two functions that know nothing of images.
+ * thread; the work on the data is done on threads of co_pool.h.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
+#include "co_pool.h"
 #include "iov.h"
 #include "qcow2.h"
 
-enum { WINDOW_BITS = 12, MEM_LEVEL = 9 };
+/*
+ * Levels are those where more work makes data less than a hundredth smaller: the window and the
+ * cluster are too small for it to pay.
+ */
+enum { WINDOW_BITS = 12, MEM_LEVEL = 8, DEFLATE_LEVEL = 5, ZSTD_LEVEL = 2 };
 
-/* --- data --- */
+/* --- data, on any thread --- */
 
-static ssize_t deflate_all(const void *in, size_t len, void *out, size_t max)
+/* What a thread keeps, as making it takes about as long as a cluster. NULL: not made yet. */
+struct codec {
+	z_stream *deflate, *inflate;
+	ZSTD_CCtx *compress;
+	ZSTD_DCtx *decompress;
+};
+
+static pthread_once_t codec_once = PTHREAD_ONCE_INIT;
+static pthread_key_t codec_key;
+static bool have_key;
+
+static void codec_free(void *arg)
 {
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)in, .avail_in = (uInt)len };
-	int rc = deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -WINDOW_BITS, MEM_LEVEL,
-			      Z_DEFAULT_STRATEGY);
-	ssize_t n;
+	struct codec *c = arg;
 
-	if (rc != Z_OK)
-		return -ENOMEM;
-	z.next_out = out;
-	z.avail_out = (uInt)max;
-	rc = deflate(&z, Z_FINISH);
-	n = rc == Z_STREAM_END ? (ssize_t)(max - z.avail_out) : 0;
-	deflateEnd(&z);
-	return n;
+	if (c->deflate)
+		deflateEnd(c->deflate);
+	if (c->inflate)
+		inflateEnd(c->inflate);
+	free(c->deflate);
+	free(c->inflate);
+	ZSTD_freeCCtx(c->compress);
+	ZSTD_freeDCtx(c->decompress);
+	free(c);
 }
 
-ssize_t qcow2_compress(int type, const void *in, size_t len, void *out, size_t max)
+static void make_key(void)
+{
+	have_key = !pthread_key_create(&codec_key, codec_free);
+}
+
+/* NULL: no memory. */
+static struct codec *codec_get(void)
+{
+	struct codec *c;
+
+	pthread_once(&codec_once, make_key);
+	c = have_key ? pthread_getspecific(codec_key) : NULL;
+	if (c || !have_key)
+		return c;
+	c = calloc(1, sizeof(*c));
+	if (c && pthread_setspecific(codec_key, c)) {
+		free(c);
+		c = NULL;
+	}
+	return c;
+}
+
+static z_stream *deflate_get(struct codec *c)
+{
+	z_stream *z = c->deflate;
+
+	if (z)
+		return deflateReset(z) == Z_OK ? z : NULL;
+	z = calloc(1, sizeof(*z));
+	if (z && deflateInit2(z, DEFLATE_LEVEL, Z_DEFLATED, -WINDOW_BITS, MEM_LEVEL,
+			      Z_DEFAULT_STRATEGY) != Z_OK) {
+		free(z);
+		z = NULL;
+	}
+	c->deflate = z;
+	return z;
+}
+
+static z_stream *inflate_get(struct codec *c)
+{
+	z_stream *z = c->inflate;
+
+	if (z)
+		return inflateReset(z) == Z_OK ? z : NULL;
+	z = calloc(1, sizeof(*z));
+	if (z && inflateInit2(z, -WINDOW_BITS) != Z_OK) {
+		free(z);
+		z = NULL;
+	}
+	c->inflate = z;
+	return z;
+}
+
+static ssize_t deflate_all(struct codec *c, const void *in, size_t len, void *out, size_t max)
+{
+	z_stream *z = deflate_get(c);
+
+	if (!z)
+		return -ENOMEM;
+	z->next_in = (Bytef *)(uintptr_t)in;
+	z->avail_in = (uInt)len;
+	z->next_out = out;
+	z->avail_out = (uInt)max;
+	return deflate(z, Z_FINISH) == Z_STREAM_END ? (ssize_t)(max - z->avail_out) : 0;
+}
+
+static ssize_t zstd_compress(struct codec *c, const void *in, size_t len, void *out, size_t max)
 {
 	size_t n;
 
-	if (type == QCOW2_ZLIB)
-		return deflate_all(in, len, out, max);
-	n = ZSTD_compress(out, max, in, len, ZSTD_CLEVEL_DEFAULT);
+	if (!c->compress && !(c->compress = ZSTD_createCCtx()))
+		return -ENOMEM;
+	n = ZSTD_compressCCtx(c->compress, out, max, in, len, ZSTD_LEVEL);
 	return ZSTD_isError(n) ? 0 : (ssize_t)n;
 }
 
-/* Decompression stops when the cluster is full: what follows is not of it. */
-static int inflate_all(const void *in, size_t len, void *out, size_t out_len)
+/* Stops when the cluster is full: what follows is not of it. */
+static int inflate_all(struct codec *c, const void *in, size_t len, void *out, size_t out_len)
 {
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)in, .avail_in = (uInt)len };
+	z_stream *z = inflate_get(c);
 	int rc;
 
-	z.next_out = out;
-	z.avail_out = (uInt)out_len;
-	if (inflateInit2(&z, -WINDOW_BITS) != Z_OK)
+	if (!z)
 		return -ENOMEM;
-	rc = inflate(&z, Z_FINISH);
-	inflateEnd(&z);
-	return (rc == Z_STREAM_END || rc == Z_BUF_ERROR) && !z.avail_out ? 0 : -EIO;
+	z->next_in = (Bytef *)(uintptr_t)in;
+	z->avail_in = (uInt)len;
+	z->next_out = out;
+	z->avail_out = (uInt)out_len;
+	rc = inflate(z, Z_FINISH);
+	return (rc == Z_STREAM_END || rc == Z_BUF_ERROR) && !z->avail_out ? 0 : -EIO;
 }
 
-static int zstd_all(const void *in, size_t len, void *out, size_t out_len)
+static int zstd_decompress(struct codec *c, const void *in, size_t len, void *out, size_t out_len)
 {
-	ZSTD_DStream *d = ZSTD_createDStream();
 	ZSTD_outBuffer o = { .dst = out, .size = out_len };
 	ZSTD_inBuffer i = { .src = in, .size = len };
 	bool stuck = false;
 
-	if (!d)
+	if (!c->decompress && !(c->decompress = ZSTD_createDCtx()))
 		return -ENOMEM;
+	ZSTD_DCtx_reset(c->decompress, ZSTD_reset_session_only);
 	/* Frames may follow one another; sectors at the end hold other things. */
 	while (o.pos < o.size && !stuck) {
 		size_t was_in = i.pos, was_out = o.pos;
 
-		stuck = ZSTD_isError(ZSTD_decompressStream(d, &o, &i)) ||
+		stuck = ZSTD_isError(ZSTD_decompressStream(c->decompress, &o, &i)) ||
 			(i.pos == was_in && o.pos == was_out);
 	}
-	ZSTD_freeDStream(d);
 	return o.pos == o.size ? 0 : -EIO;
 }
 
-int qcow2_decompress(int type, const void *in, size_t len, void *out, size_t out_len)
+struct work {
+	int type;
+	const void *in;
+	void *out;
+	size_t in_len, out_len;
+	ssize_t ret;
+};
+
+static void compress_work(void *arg)
 {
-	return type == QCOW2_ZLIB ? inflate_all(in, len, out, out_len)
-				  : zstd_all(in, len, out, out_len);
+	struct work *w = arg;
+	struct codec *c = codec_get();
+
+	w->ret = !c                      ? -ENOMEM
+		 : w->type == QCOW2_ZLIB ? deflate_all(c, w->in, w->in_len, w->out, w->out_len)
+					 : zstd_compress(c, w->in, w->in_len, w->out, w->out_len);
+}
+
+static void decompress_work(void *arg)
+{
+	struct work *w = arg;
+	struct codec *c = codec_get();
+
+	w->ret = !c                      ? -ENOMEM
+		 : w->type == QCOW2_ZLIB ? inflate_all(c, w->in, w->in_len, w->out, w->out_len)
+					 : zstd_decompress(c, w->in, w->in_len, w->out, w->out_len);
+}
+
+/* [co] */
+static ssize_t run_work(struct qcow2 *q, void (*fn)(void *arg), struct work *w)
+{
+	w->type = q->compression;
+	q->in_pool++;
+	co_pool_run(q->node->loop, fn, w);
+	q->in_pool--;
+	return w->ret;
+}
+
+ssize_t qcow2_compress(struct qcow2 *q, const void *in, void *out)
+{
+	struct work w = {
+		.in = in, .in_len = q->cluster_size, .out = out, .out_len = q->cluster_size - 1
+	};
+
+	return run_work(q, compress_work, &w);
+}
+
+/* [co] Exactly a cluster comes out, or -EIO. */
+static int decompress(struct qcow2 *q, const void *in, size_t len, void *out)
+{
+	struct work w = { .in = in, .in_len = len, .out = out, .out_len = q->cluster_size };
+
+	return (int)run_work(q, decompress_work, &w);
 }
 
 /* --- reading --- */
@@ -107,7 +237,7 @@ static int load(struct qcow2 *q, uint64_t desc, uint8_t *out)
 		return -ENOMEM;
 	rc = co_pread(q->node->file, host, packed, len);
 	if (!rc)
-		rc = qcow2_decompress(q->compression, packed, len, out, q->cluster_size);
+		rc = decompress(q, packed, len, out);
 	free(packed);
 	return rc;
 }

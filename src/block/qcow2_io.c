@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "iov.h"
-#include "co_pool.h"
 #include "qcow2.h"
 
 /* A request on its way to the file. */
@@ -218,19 +217,16 @@ static int discard_range(struct qcow2 *q, uint64_t off, uint64_t len)
 	return rc;
 }
 
-struct compression {
-	int type;
-	const uint8_t *in;
-	uint8_t *out;
-	uint64_t size; /* of a cluster */
-	ssize_t ret;
-};
-
-static void compress_one(void *arg)
+/* A cluster of a request's data in one piece, with zeroes behind its len bytes; buf: room for it.
+ */
+static const void *whole_cluster(const struct qcow2 *q, const struct blk_io *io, uint64_t at,
+				 uint64_t len, uint8_t *buf)
 {
-	struct compression *c = arg;
-
-	c->ret = qcow2_compress(c->type, c->in, c->size, c->out, c->size - 1);
+	if (io->n_iov == 1 && len == q->cluster_size)
+		return (const char *)io->iov->iov_base + at;
+	iov_to_buf(io->iov, io->n_iov, at, buf, len);
+	memset(buf + len, 0, q->cluster_size - len);
+	return buf;
 }
 
 /* [co] Whole clusters, stored compressed where that makes them smaller. */
@@ -245,20 +241,15 @@ static int write_compressed(struct qcow2 *q, const struct blk_io *io)
 		rc = -ENOTSUP;
 	for (uint64_t at = 0; !rc && at < io->len; at += q->cluster_size) {
 		uint64_t len = io->len - at < q->cluster_size ? io->len - at : q->cluster_size;
-		struct compression c;
+		const void *in;
 		ssize_t n;
 
 		if (len < q->cluster_size && io->off + io->len != q->node->size) {
 			rc = -EINVAL;
 			break;
 		}
-		iov_to_buf(io->iov, io->n_iov, at, plain, len);
-		memset(plain + len, 0, q->cluster_size - len);
-		c = (struct compression){
-			.type = q->compression, .in = plain, .out = packed, .size = q->cluster_size
-		};
-		co_pool_run(q->node->loop, compress_one, &c);
-		n = c.ret;
+		in = whole_cluster(q, io, at, len, plain);
+		n = qcow2_compress(q, in, packed);
 		if (n < 0)
 			rc = (int)n;
 		else if (n)

@@ -107,20 +107,21 @@ static uint64_t piece_end(const struct convert *c, uint64_t off)
 }
 
 /*
- * Where the rest of a unit is something else than its beginning, both are
- * read as one: a compressed cluster is written once.
+ * A compressed cluster is written once: what is looked at ends with a whole unit, or the disk.
+ * Where the rest of a unit is something else than its beginning, both are read as one.
  */
-static void whole_unit(struct convert *c, const struct source *s)
+static void whole_units(struct convert *c)
 {
-	uint64_t end = c->next + c->now.bytes;
-	uint64_t unit_end = (c->next / c->unit + 1) * c->unit;
-	uint64_t src_end = s->start + s->n->size;
+	uint64_t end = c->next + c->now.bytes, whole = end - end % c->unit;
 
-	if (unit_end > src_end)
-		unit_end = src_end;
-	if (end >= unit_end || !c->compress)
+	if (end == c->total || whole == end)
 		return;
-	c->now.bytes = unit_end - c->next;
+	if (whole > c->next) {
+		c->now.bytes = whole - c->next;
+		return;
+	}
+	whole += c->unit;
+	c->now.bytes = (whole < c->total ? whole : c->total) - c->next;
 	c->now.flags = BLK_DATA | BLK_ALLOCATED;
 }
 
@@ -130,7 +131,7 @@ static int take(struct convert *c, struct piece *p)
 		struct source *s = &c->src[c->at_src];
 		int rc;
 
-		if (c->next == s->start + s->n->size) {
+		if (c->next >= s->start + s->n->size) {
 			c->at_src++;
 			continue;
 		}
@@ -138,7 +139,8 @@ static int take(struct convert *c, struct piece *p)
 			rc = look(c, s);
 			if (rc)
 				return rc;
-			whole_unit(c, s);
+			if (c->compress)
+				whole_units(c);
 		}
 		p->s = s;
 		p->off = c->next;
@@ -162,37 +164,43 @@ static int take(struct convert *c, struct piece *p)
 /* --- reading --- */
 
 /* Piece by piece: what cannot be read becomes zeroes. */
-static void salvage(struct convert *c, const struct piece *p)
+static void salvage(struct convert *c, const struct source *s, uint64_t off, char *buf,
+		    uint64_t size)
 {
-	uint64_t off = p->off - p->s->start;
-
-	for (uint64_t at = 0; at < p->len; at += 512) {
-		uint64_t len = p->len - at < 512 ? p->len - at : 512;
-		int rc = co_pread(p->s->n, off + at, p->buf + at, len);
+	for (uint64_t at = 0; at < size; at += 512) {
+		uint64_t len = size - at < 512 ? size - at : 512;
+		int rc = co_pread(s->n, off + at, buf + at, len);
 
 		if (!rc)
 			continue;
-		memset(p->buf + at, 0, len);
+		memset(buf + at, 0, len);
 		if (!c->quiet)
 			img_warn("error while reading offset %" PRIu64 ": %s", off + at,
 				 strerror(-rc));
 	}
 }
 
+/* A unit to be compressed may be of more than one source. */
 static int read_piece(struct convert *c, const struct piece *p)
 {
-	uint64_t off = p->off - p->s->start;
-	int rc = co_pread(p->s->n, off, p->buf, p->len);
+	const struct source *s = p->s;
+	uint64_t len;
 
-	if (!rc)
-		return 0;
-	if (c->salvage) {
-		salvage(c, p);
-		return 0;
+	for (uint64_t at = 0; at < p->len; at += len, s++) {
+		uint64_t off = p->off + at - s->start;
+		int rc;
+
+		len = s->n->size - off < p->len - at ? s->n->size - off : p->len - at;
+		rc = co_pread(s->n, off, p->buf + at, len);
+		if (rc && c->salvage) {
+			salvage(c, s, off, p->buf + at, len);
+		} else if (rc) {
+			img_fail("error while reading at byte %" PRIu64 " of %s: %s", off,
+				 s->n->filename, strerror(-rc));
+			return rc;
+		}
 	}
-	img_fail("error while reading at byte %" PRIu64 " of %s: %s", off, p->s->n->filename,
-		 strerror(-rc));
-	return rc;
+	return 0;
 }
 
 /* --- writing --- */
@@ -504,6 +512,7 @@ static int open_target(struct convert *c, const struct blk_driver *drv)
 	const struct blk_node *bottom;
 
 	c->to.write = true;
+	c->to.bulk = true;
 	c->to.format = c->target_opts ? NULL : drv->name;
 	c->to.image_opts = c->target_opts;
 	c->to.keys = &c->keys;

@@ -95,6 +95,7 @@ struct img_how {
 	bool repair; /* though damage is marked, or hides what can be made anew */
 	bool no_data; /* data are not looked at: an encrypted image needs no key */
 	struct opts *keys; /* of the image, when the name is a file's; NULL: none */
+	bool bulk; /* much will be written, in long runs */
 	const char *cache; /* -t, -T; NULL: writeback */
 	int aio;
 };

@@ -71,6 +71,7 @@ static struct blk_open open_how(const struct img_how *how)
 		.no_backing = how->no_backing,
 		.repair = how->repair,
 		.no_data = how->no_data,
+		.bulk = how->bulk,
 		.loop = img_loop(NULL),
 	};
 }
