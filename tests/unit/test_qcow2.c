@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "suite.h"
+#include "qcow2_cuts.h"
 #include "block_int.h"
 #include "err.h"
 #include "iov.h"
@@ -179,84 +180,18 @@ static const struct blk_driver flaky = {
 };
 
 static const struct geometry *geo;
-/* --- a host whose power is cut: all that is sent to the file is written down --- */
+/* --- a host whose power is cut: what the guest was told, besides what qcow2_cuts.h has --- */
 
-enum { EVENTS = 200000, GUEST_FLUSHES = 64 };
+enum { GUEST_EVENTS = 200000, GUEST_FLUSHES = 64 };
 
-static struct event {
-	enum blk_op op; /* BLK_OPS: the file's size becomes off */
-	uint64_t off, len;
-	uint8_t *data;
-	unsigned sent, done; /* moments; 0: not yet */
-} * events, *guest_events;
-static unsigned n_events, n_guest_events, now;
-static bool recording;
+static struct cuts_event *guest_events;
+static unsigned n_guest_events;
 
 static struct guest_flush {
 	unsigned sent, done;
 	uint8_t *model;
 } guest_flushes[GUEST_FLUSHES];
 static unsigned n_guest_flushes;
-
-struct recorded {
-	struct blk_io io; /* first */
-	struct blk_io *parent;
-	struct event *event;
-};
-
-static struct event *note(enum blk_op op, uint64_t off, uint64_t len)
-{
-	ck_assert_uint_lt(n_events, EVENTS);
-	events[n_events] = (struct event){ .op = op, .off = off, .len = len, .sent = ++now };
-	return &events[n_events++];
-}
-
-static void recorder_done(struct blk_io *io, int ret)
-{
-	struct recorded *r = (struct recorded *)io;
-	struct blk_io *parent = r->parent;
-
-	if (r->event)
-		r->event->done = ++now;
-	free(r);
-	parent->done(parent, ret);
-}
-
-static void recorder_submit(struct blk_node *n, struct blk_io *io)
-{
-	struct recorded *r = malloc(sizeof(*r));
-
-	r->io = *io;
-	r->parent = io;
-	r->event = NULL;
-	r->io.done = recorder_done;
-	if (recording && io->op != BLK_READ) {
-		r->event = note(io->op, io->off, io->len);
-		if (io->op != BLK_FLUSH)
-			r->event->data = calloc(1, io->len);
-		if (io->op == BLK_WRITE)
-			iov_to_buf(io->iov, io->n_iov, 0, r->event->data, io->len);
-	}
-	blk_node_submit(n->file, &r->io);
-}
-
-static int recorder_truncate(struct blk_node *n, uint64_t size, struct err *err)
-{
-	int rc = blk_node_truncate(n->file, size, err);
-
-	if (recording)
-		note(BLK_OPS, size, 0)->done = ++now;
-	n->size = n->file->size;
-	return rc;
-}
-
-static const struct blk_driver recorder = {
-	.name = "recorder",
-	.filter = true,
-	.open = flaky_open,
-	.submit = recorder_submit,
-	.truncate = recorder_truncate,
-};
 
 static uint8_t *unsure; /* per sector: a write has failed */
 static uint8_t *model;
@@ -310,10 +245,10 @@ static void on_done(struct blk_io *io, int ret)
 		same(s->buf, s->io.off, s->io.len);
 	s->busy = false;
 	busy--;
-	if (recording && s->event && s->io.op == BLK_FLUSH)
-		guest_flushes[s->event - 1].done = ++now;
-	else if (recording && s->event)
-		guest_events[s->event - 1].done = ++now;
+	if (cuts_recording && s->event && s->io.op == BLK_FLUSH)
+		guest_flushes[s->event - 1].done = ++cuts_now;
+	else if (cuts_recording && s->event)
+		guest_events[s->event - 1].done = ++cuts_now;
 	if (left)
 		next(s);
 	else if (!busy)
@@ -385,12 +320,12 @@ static void note_guest(struct slot *s)
 	if (s->io.op == BLK_FLUSH && n_guest_flushes < GUEST_FLUSHES) {
 		struct guest_flush *f = &guest_flushes[n_guest_flushes++];
 
-		*f = (struct guest_flush){ .sent = ++now, .model = malloc(geo->size) };
+		*f = (struct guest_flush){ .sent = ++cuts_now, .model = malloc(geo->size) };
 		memcpy(f->model, model, geo->size);
 		s->event = n_guest_flushes;
 	} else if (s->io.op != BLK_READ && s->io.op != BLK_FLUSH) {
-		guest_events[n_guest_events++] = (struct event){
-			.op = s->io.op, .off = s->io.off, .len = s->io.len, .sent = ++now
+		guest_events[n_guest_events++] = (struct cuts_event){
+			.op = s->io.op, .off = s->io.off, .len = s->io.len, .sent = ++cuts_now
 		};
 		s->event = n_guest_events;
 	}
@@ -404,7 +339,7 @@ static void next(struct slot *s)
 	unsigned n = rnd(300);
 	enum blk_op op = ops[n % 9];
 
-	if (n == 9 || (recording && n >= 10 && n < 20))
+	if (n == 9 || (cuts_recording && n >= 10 && n < 20))
 		op = BLK_FLUSH;
 	if (op == BLK_DISCARD && strstr(geo->options, "compat=0.10") && geo->backing)
 		op = BLK_READ;
@@ -433,7 +368,7 @@ static void next(struct slot *s)
 	s->busy = true;
 	busy++;
 	left--;
-	if (recording)
+	if (cuts_recording)
 		note_guest(s);
 	blk_node_submit(node, &s->io);
 }
@@ -500,11 +435,8 @@ static void open_again(void)
 
 		ck_assert_int_eq(blk_node_open(&flaky, &none, &how, file, &file, &e), 0);
 	}
-	if (recording) {
-		struct opts none = { 0 };
-
-		ck_assert_int_eq(blk_node_open(&recorder, &none, &how, file, &file, &e), 0);
-	}
+	if (cuts_recording)
+		file = cuts_above(file);
 	rc = blk_node_open(driver(), &o, &how, file, &node, &e);
 	ck_assert_msg(!rc, "%s", e.msg);
 	opts_free(&o);
@@ -594,35 +526,6 @@ START_TEST(failing_host)
 }
 END_TEST
 
-/* Sectors that an event may or must have changed in the file when the power went at `cut`. */
-static void replay(uint8_t *disk, uint64_t *size, unsigned cut)
-{
-	unsigned flush_sent = 0;
-
-	for (unsigned i = 0; i < n_events; i++)
-		if (events[i].op == BLK_FLUSH && events[i].done && events[i].done <= cut &&
-		    events[i].sent > flush_sent)
-			flush_sent = events[i].sent;
-	for (unsigned i = 0; i < n_events && events[i].sent <= cut; i++) {
-		const struct event *v = &events[i];
-		bool sure = v->done && v->done < flush_sent;
-
-		if (v->op == BLK_OPS && (sure || rnd(2)) && v->off > *size)
-			*size = v->off;
-		for (uint64_t at = 0; v->op < BLK_OPS && v->op != BLK_FLUSH && at < v->len;) {
-			uint64_t end = ((v->off + at) / 512 + 1) * 512 - v->off;
-
-			end = end < v->len ? end : v->len;
-			if ((sure && v->op != BLK_DISCARD) || rnd(2)) {
-				memcpy(disk + v->off + at, v->data + at, end - at);
-				if (v->off + end > *size && v->op == BLK_WRITE)
-					*size = v->off + end;
-			}
-			at = end;
-		}
-	}
-}
-
 /* What a flush that was answered before `cut` has promised. */
 static void expect_flushed(unsigned cut)
 {
@@ -637,7 +540,7 @@ static void expect_flushed(unsigned cut)
 		return;
 	memcpy(model, f->model, geo->size);
 	for (unsigned i = 0; i < n_guest_events; i++) {
-		const struct event *v = &guest_events[i];
+		const struct cuts_event *v = &guest_events[i];
 
 		if (v->sent <= cut && (v->sent > f->sent || !v->done || v->done > f->sent))
 			memset(unsure + v->off / 512, 1, (v->len + 511) / 512);
@@ -652,23 +555,22 @@ START_TEST(power_cut)
 	uint8_t *before = calloc(1, room), *disk = malloc(room);
 	FILE *f;
 
-	events = calloc(EVENTS, sizeof(*events));
-	guest_events = calloc(EVENTS, sizeof(*guest_events));
-	ck_assert(before && disk && events && guest_events);
+	guest_events = calloc(GUEST_EVENTS, sizeof(*guest_events));
+	ck_assert(before && disk && guest_events);
 	start(which[_i]);
 	f = fopen(image, "r");
 	start_size = fread(before, 1, room, f);
 	fclose(f);
-	recording = true;
+	cuts_begin();
 	session(700);
-	recording = false;
+	cuts_recording = false;
 	end_session();
 	for (unsigned i = 0; i < cuts; i++) {
-		unsigned cut = 1 + rnd(now);
+		unsigned cut = 1 + rnd(cuts_now);
 
 		memcpy(disk, before, room);
 		size = start_size;
-		replay(disk, &size, cut);
+		cuts_replay(disk, room, &size, cut, rnd);
 		write_file(image, disk, size);
 		if (!strstr(geo->options, "lazy"))
 			tool("qemu-img check -U -q %s >&2; s=$?; test $s = 0 -o $s = 3", image);
