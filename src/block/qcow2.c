@@ -488,7 +488,7 @@ static int check_l1(const struct qcow2 *q, struct err *e)
 	return n ? check_table(q, "l1_table_offset", host, n * 8, e) : 0;
 }
 
-static int check_reftable(const struct qcow2 *q, struct err *e)
+static int find_reftable(const struct qcow2 *q, struct err *e)
 {
 	uint64_t host = be64_to_cpu(q->hdr.refcount_table_offset);
 	uint64_t n = be32_to_cpu(q->hdr.refcount_table_clusters);
@@ -502,6 +502,15 @@ static int check_reftable(const struct qcow2 *q, struct err *e)
 	    overlap(host, n << q->cluster_bits, l1, (uint64_t)be32_to_cpu(q->hdr.l1_size) * 8))
 		return bad(q, e, "refcount_table_offset", host, "overlaps the L1 table");
 	return check_table(q, "refcount_table_offset", host, n << q->cluster_bits, e);
+}
+
+/* For repair the image opens without it: all of it can be made anew. */
+static int check_reftable(struct qcow2 *q, struct err *e)
+{
+	int rc = find_reftable(q, e);
+
+	q->reftable_lost = rc && q->node->open.repair;
+	return q->reftable_lost ? 0 : rc;
 }
 
 static int check_snapshots(const struct qcow2 *q, struct err *e)
@@ -602,7 +611,9 @@ static int cache_sizes(const struct qcow2 *q, uint64_t *l2, uint64_t *refs, stru
 
 static int load_tables(struct qcow2 *q, struct err *e)
 {
-	uint64_t blocks = be32_to_cpu(q->hdr.refcount_table_clusters) << (q->cluster_bits - 3);
+	uint64_t blocks = q->reftable_lost ? 0
+					   : (uint64_t)be32_to_cpu(q->hdr.refcount_table_clusters)
+						     << (q->cluster_bits - 3);
 	uint64_t l2_bytes = 0, ref_bytes = 0;
 	uint32_t unit;
 	int rc;
@@ -1306,6 +1317,7 @@ static void *qcow2_info(const struct blk_node *n)
 }
 
 static const struct blk_image_ops image_ops = {
+	.check = qcow2_check,
 	.create_props = qcow2_create_props,
 	.create = qcow2_create,
 	.measure = qcow2_measure,

@@ -9,7 +9,9 @@
  *   qcow2_cache.c     tables in memory, and writing them back in order
  *   qcow2_compress.c  compressed clusters
  *   qcow2_create.c    making images
- *   qcow2_repair.c    refcounts made anew from what is referenced
+ *   qcow2_walk.c      counting what is referenced (qcow2_walk.h)
+ *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
+ *   qcow2_check.c     posada-img check
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
  * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
@@ -228,6 +230,7 @@ struct qcow2 {
 	bool opened; /* open succeeded: close writes */
 	bool corrupt; /* told already */
 	bool dirty_mark_found; /* the dirty bit was set when it was opened */
+	bool reftable_lost; /* the header's refcount table cannot be: opened to be repaired */
 };
 
 static inline struct qcow2 *qcow2_of(const struct blk_node *n)
@@ -416,7 +419,11 @@ uint64_t qcow2_l1_entries(uint32_t cluster_bits, bool ext_l2, uint64_t size);
 
 /* --- qcow2_repair.c --------------------------------------------------------------------------- */
 
-/* [co] Writes all refcounts anew from what is referenced, and clears the dirty bit. */
+/* [co] Makes all refcounts right by what is referenced, and clears the dirty bit. */
 int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e);
+
+/* --- qcow2_check.c ---------------------------------------------------------------------------- */
+
+int qcow2_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e);
 
 #endif

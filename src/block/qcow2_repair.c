@@ -1,407 +1,445 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2: refcounts made anew, for an image whose dirty bit says that they may be wrong
- * (lazy refcounts, and the program or the power went). What the tables refer to is
- * counted, and the blocks are set to that. In a coroutine.
+ * qcow2: refcounts made right by what has been counted (qcow2_walk.c): for posada-img check, and
+ * for an image whose dirty bit says that they may be wrong (lazy refcounts, and the program
+ * or the power went). In a coroutine, with nothing else going on in the image.
  *
- * The image is hostile: each table is read once for each reference to it, references
- * outside of the file end it, and the memory for counts is bounded.
+ * Wrong refcounts are set in place when the blocks that hold them can be trusted: each in
+ * the file, counted once, and there for every cluster. Else a table and blocks are made anew behind
+ * all that is there, and the header is switched to them last. In both cases each write by
+ * itself leaves the image no worse: nothing refers to a cluster whose refcount falls.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "log.h"
-#include "qcow2.h"
+#include "qcow2_walk.h"
 
-enum { PAGE_BITS = 12, PAGE = 1 << PAGE_BITS };
-#define COUNTS_MOST (1ull << 30) /* bytes */
+void qcow2_check_say(const struct blk_check *out, const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
 
-/* How often each cluster of the file is referred to: in pages that are made when needed. */
-struct counts {
+	if (!out->say)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	out->say(out->ctx, line);
+}
+
+/* --- what to do --- */
+
+struct fixing {
+	struct qcow2_walk *w;
 	struct qcow2 *q;
-	struct err *e;
-	uint64_t clusters; /* of the file */
-	uint64_t n_pages;
-	uint32_t **page;
-	uint64_t bytes;
+	struct blk_check *out;
+	unsigned fix;
+	bool damaged; /* the table or a block of it cannot be */
+	bool anew; /* all is made anew */
+	bool keep; /* leaks stay: what they were for is not known */
 };
 
-static int counts_init(struct counts *c, struct qcow2 *q, struct err *e)
+static uint64_t block_of(const struct fixing *f, uint64_t i)
 {
-	*c = (struct counts){ .q = q, .e = e };
-	c->clusters = qcow2_clusters(q, q->node->file->size);
-	/* A block for each page, at worst, and some more. */
-	c->n_pages = (c->clusters + (c->clusters >> 3)) / PAGE + 16;
-	if (c->n_pages * sizeof(*c->page) > COUNTS_MOST)
-		return err_set(e, ERR_INPUT, EFBIG, "%s is too large to be repaired",
-			       q->node->filename);
-	c->page = calloc(c->n_pages, sizeof(*c->page));
-	return c->page ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	uint64_t entry = qcow2_array_get(&f->q->reftable, i);
+
+	return qcow2_judge_block(f->q, entry) ? 0 : entry;
 }
 
-static void counts_free(struct counts *c)
+/* A reference of the refcount table, or the table itself, that cannot be. */
+static void judge_block(struct fixing *f, uint64_t i)
 {
-	for (uint64_t i = 0; c->page && i < c->n_pages; i++)
-		free(c->page[i]);
-	free(c->page);
+	const struct qcow2 *q = f->q;
+	uint64_t entry = qcow2_array_get(&q->reftable, i), n;
+	unsigned bad = qcow2_judge_block(q, entry);
+	bool fix = f->fix & BLK_FIX_ERRORS && !f->w->unreadable;
+	const char *how = fix ? "Repairing" : "ERROR";
+
+	n = bad ? 0 : qcow2_count(&f->w->refs, entry >> q->cluster_bits);
+	if (!entry || (!bad && n == 1))
+		return;
+	if (bad & QCOW2_BAD_RESERVED)
+		qcow2_check_say(f->out, "%s refcount table entry %" PRIu64 " has reserved bits set",
+				how, i);
+	else if (bad & QCOW2_BAD_ALIGN)
+		qcow2_check_say(f->out,
+				"%s refcount block %" PRIu64 " is not cluster aligned; refcount "
+				"table entry corrupted",
+				how, i);
+	else if (bad)
+		qcow2_check_say(f->out, "%s refcount block %" PRIu64 " is outside image", how, i);
+	else
+		qcow2_check_say(f->out, "%s refcount block %" PRIu64 " refcount=%" PRIu64, how, i,
+				n);
+	f->damaged = true;
+	*(fix ? &f->out->corruptions_fixed : &f->out->corruptions) += 1;
 }
 
-static uint64_t count_of(const struct counts *c, uint64_t cluster)
+static void judge_table(struct fixing *f)
 {
-	const uint32_t *p =
-		cluster >> PAGE_BITS < c->n_pages ? c->page[cluster >> PAGE_BITS] : NULL;
+	const struct qcow2 *q = f->q;
+	uint64_t host = q->reftable.host, clusters = qcow2_clusters(q, q->reftable.n * 8);
+	bool fix = f->fix & BLK_FIX_ERRORS && !f->w->unreadable;
 
-	return p ? p[cluster & (PAGE - 1)] : 0;
-}
-
-static int count_one(struct counts *c, uint64_t cluster)
-{
-	uint32_t **p = &c->page[cluster >> PAGE_BITS];
-
-	if (cluster >> PAGE_BITS >= c->n_pages)
-		return -EFBIG;
-	if (!*p) {
-		c->bytes += PAGE * sizeof(**p);
-		*p = c->bytes > COUNTS_MOST ? NULL : calloc(PAGE, sizeof(**p));
-		if (!*p)
-			return err_set(c->e, ERR_HOST, ENOMEM, "%s: no memory to repair it",
-				       c->q->node->filename);
+	if (!q->reftable.n) {
+		qcow2_check_say(f->out,
+				"%s refcount table at 0x%" PRIx64 ", %u clusters: cannot be there",
+				fix ? "Repairing" : "ERROR",
+				be64_to_cpu(q->hdr.refcount_table_offset),
+				be32_to_cpu(q->hdr.refcount_table_clusters));
+		*(fix ? &f->out->corruptions_fixed : &f->out->corruptions) += 1;
+		f->damaged = true;
 	}
-	if ((*p)[cluster & (PAGE - 1)] < UINT32_MAX)
-		(*p)[cluster & (PAGE - 1)]++;
-	return 0;
+	for (uint64_t i = 0; i < clusters; i++)
+		if (qcow2_count(&f->w->refs, (host >> q->cluster_bits) + i) != 1)
+			f->damaged = true;
+	for (uint64_t i = 0; i < q->reftable.n; i++)
+		judge_block(f, i);
 }
 
-/* what: for the message. aligned: it must begin a cluster. */
-static int count(struct counts *c, const char *what, uint64_t host, uint64_t len, bool aligned)
+static uint64_t blocks_of(const struct fixing *f, uint64_t clusters)
 {
-	struct qcow2 *q = c->q;
-	uint64_t first = host >> q->cluster_bits, last;
+	return (clusters + (1ull << f->q->block_bits) - 1) >> f->q->block_bits;
+}
+
+/* Whether what is counted in range i has no block to be told in. */
+static bool lacks_block(const struct fixing *f, uint64_t i)
+{
+	return !block_of(f, i) &&
+	       qcow2_counts_any(&f->w->refs, i << f->q->block_bits, 1ull << f->q->block_bits);
+}
+
+/* --- comparing --- */
+
+/* One cluster that is recorded wrong; *value: what it shall be, when it is to be set. */
+static bool differs(struct fixing *f, uint64_t cluster, uint64_t is, uint64_t counted)
+{
+	struct blk_check *out = f->out;
+	bool leak = is > counted, fix, possible = counted <= f->q->ref_max;
+
+	if (leak)
+		fix = f->anew || (f->fix & BLK_FIX_LEAKS && !f->keep && !f->damaged);
+	else
+		fix = possible && (f->anew || (f->fix & BLK_FIX_ERRORS && !f->damaged));
+	qcow2_check_say(out, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64 "%s",
+			fix    ? "Repairing"
+			: leak ? "Leaked"
+			       : "ERROR",
+			cluster, is, counted, possible ? "" : ": more than its refcounts can say");
+	if (leak)
+		*(fix ? &out->leaks_fixed : &out->leaks) += 1;
+	else
+		*(fix ? &out->corruptions_fixed : &out->corruptions) += 1;
+	return fix && !f->anew;
+}
+
+/* [co] Clusters from first to end, which are told in one slice (t; NULL: all 0). */
+static int compare_slice(struct fixing *f, struct qcow2_table *t, uint64_t first, uint64_t end)
+{
+	struct qcow2 *q = f->q;
+	uint64_t mask = (1ull << q->ref_slice_bits) - 1;
 	int rc = 0;
 
-	if (!len)
-		return 0;
-	if (host > INT64_MAX - len || host >= q->node->file->size ||
-	    (aligned && host & (q->cluster_size - 1))) {
-		err_set(c->e, ERR_INPUT, EIO,
-			"%s: refcounts cannot be repaired: %s at %#" PRIx64
-			" is not a cluster of the file",
-			q->node->filename, what, host);
-		err_hint(c->e, "posada-img check -r all %s", q->node->filename);
-		return -EIO;
-	}
-	last = (host + len - 1) >> q->cluster_bits;
-	if (last >= c->clusters)
-		last = c->clusters - 1;
-	for (uint64_t i = first; !rc && i <= last; i++)
-		rc = count_one(c, i);
-	return rc;
-}
+	for (uint64_t k = first; !rc && k < end; k++) {
+		uint64_t is = t ? qcow2_ref_get(t->data, q->ref_order, k & mask) : 0;
+		uint64_t counted = qcow2_count(&f->w->refs, k), now = is;
+		unsigned flags;
 
-/* [co] */
-static int read_at(struct counts *c, const char *what, uint64_t host, void *buf, size_t len)
-{
-	int rc = co_pread(c->q->node->file, host, buf, len);
-
-	return rc ? err_set(c->e, ERR_INPUT, -rc, "%s: cannot read %s at %#" PRIx64 ": %s",
-			    c->q->node->filename, what, host, strerror(-rc))
-		  : 0;
-}
-
-static int count_entry(struct counts *c, uint64_t desc)
-{
-	struct qcow2 *q = c->q;
-	uint64_t host = desc & QCOW2_OFFSET_MASK;
-	uint32_t len;
-
-	if (q->external)
-		return 0;
-	if (desc & QCOW2_COMPRESSED) {
-		qcow2_compressed_place(q, desc, &host, &len);
-		return count(c, "compressed data", host, len, false);
-	}
-	return host ? count(c, "data", host, q->cluster_size, true) : 0;
-}
-
-/* [co] Tables of an L1 table, and all that they refer to. */
-static int count_l1(struct counts *c, const struct be64 *l1, uint64_t n)
-{
-	struct qcow2 *q = c->q;
-	struct be64 *l2 = malloc(q->cluster_size);
-	int rc = l2 ? 0 : -ENOMEM;
-
-	for (uint64_t i = 0; !rc && i < n; i++) {
-		uint64_t host = be64_to_cpu(l1[i]) & QCOW2_OFFSET_MASK;
-
-		if (!host)
+		if (!is && !counted)
 			continue;
-		rc = count(c, "an L2 table", host, q->cluster_size, true);
-		if (!rc)
-			rc = read_at(c, "an L2 table", host, l2, q->cluster_size);
-		for (uint64_t k = 0; !rc && k < q->l2_entries; k++)
-			rc = count_entry(c, be64_to_cpu(l2[k * q->entry_size / 8]));
+		if (is != counted && differs(f, k, is, counted)) {
+			now = counted;
+			rc = qcow2_cache_dirty(&q->refs, t);
+			if (!rc)
+				qcow2_ref_set(t->data, q->ref_order, k & mask, now);
+		}
+		if (f->anew)
+			now = counted;
+		flags = qcow2_count_flags(&f->w->refs, k);
+		if ((flags & QCOW2_BY_COPIED && now != 1) || (flags & QCOW2_BY_PLAIN && now == 1))
+			f->w->bad_flags = true;
+		f->out->image_end_offset = (k + 1) << q->cluster_bits;
 	}
-	free(l2);
 	return rc;
 }
 
-/* [co] */
-static int count_snapshot_l1(struct counts *c, uint64_t host, uint64_t n)
+/* [co] What block i tells. */
+static int compare_block(struct fixing *f, uint64_t i)
 {
-	struct be64 *l1;
-	int rc;
-
-	if (!n)
-		return 0;
-	if (n > QCOW2_L1_MAX / 8)
-		return err_set(c->e, ERR_INPUT, EIO, "%s: a snapshot's l1_size is %" PRIu64,
-			       c->q->node->filename, n);
-	rc = count(c, "a snapshot's L1 table", host, n * 8, true);
-	l1 = rc ? NULL : malloc(n * 8);
-	if (!l1)
-		return rc ? rc : -ENOMEM;
-	rc = read_at(c, "a snapshot's L1 table", host, l1, n * 8);
-	if (!rc)
-		rc = count_l1(c, l1, n);
-	free(l1);
-	return rc;
-}
-
-/* [co] */
-static int count_snapshots(struct counts *c)
-{
-	struct qcow2 *q = c->q;
-	uint64_t start = be64_to_cpu(q->hdr.snapshots_offset), at = start;
+	struct qcow2 *q = f->q;
+	uint64_t block = block_of(f, i), at = i << q->block_bits, part = 1ull << q->ref_slice_bits;
+	uint64_t end = (i + 1) << q->block_bits;
 	int rc = 0;
 
-	for (uint32_t i = 0; !rc && i < be32_to_cpu(q->hdr.nb_snapshots); i++) {
-		struct qcow2_snapshot_entry s;
+	if (end > f->w->clusters)
+		end = f->w->clusters;
+	if (!block && !qcow2_counts_any(&f->w->refs, at, end - at))
+		return 0;
+	for (uint64_t k = 0; !rc && at < end; k++, at += part) {
+		uint64_t stop = at + part < end ? at + part : end;
+		struct qcow2_table *t = NULL;
 
-		rc = read_at(c, "the snapshot table", at, &s, sizeof(s));
-		if (rc)
+		if (block)
+			rc = qcow2_cache_get(&q->refs, at >> q->ref_slice_bits,
+					     block + k * q->refs.unit, false, &t);
+		if (rc == -ENOMEM)
 			return rc;
-		rc = count_snapshot_l1(c, be64_to_cpu(s.l1_offset), be32_to_cpu(s.l1_size));
-		at += sizeof(s) + (uint64_t)be32_to_cpu(s.extra_size) + be16_to_cpu(s.id_size) +
-		      be16_to_cpu(s.name_size);
-		at = (at + 7) & ~7ull;
-	}
-	return rc ? rc : count(c, "the snapshot table", start, at - start, true);
-}
-
-/* [co] */
-static int count_bitmap(struct counts *c, uint64_t host, uint64_t n)
-{
-	struct be64 *table;
-	int rc;
-
-	if (!n)
-		return 0;
-	if (n > QCOW2_L1_MAX / 8)
-		return err_set(c->e, ERR_INPUT, EIO, "%s: a bitmap's table_size is %" PRIu64,
-			       c->q->node->filename, n);
-	rc = count(c, "a bitmap's table", host, n * 8, true);
-	table = rc ? NULL : malloc(n * 8);
-	if (!table)
-		return rc ? rc : -ENOMEM;
-	rc = read_at(c, "a bitmap's table", host, table, n * 8);
-	for (uint64_t i = 0; !rc && i < n; i++) {
-		uint64_t data = be64_to_cpu(table[i]) & QCOW2_OFFSET_MASK;
-
-		if (data)
-			rc = count(c, "a bitmap", data, c->q->cluster_size, true);
-	}
-	free(table);
-	return rc;
-}
-
-/* [co] */
-static int count_bitmaps(struct counts *c)
-{
-	struct qcow2_bitmap_ext x;
-	uint32_t len = 0;
-	const uint8_t *ext = qcow2_ext_find(c->q, QCOW2_EXT_BITMAPS, &len);
-	uint64_t at, end;
-	int rc;
-
-	if (!ext || len < sizeof(x))
-		return 0;
-	memcpy(&x, ext, sizeof(x));
-	at = be64_to_cpu(x.dir_offset);
-	rc = count(c, "the bitmap directory", at, be64_to_cpu(x.dir_size), true);
-	end = at + be64_to_cpu(x.dir_size);
-	while (!rc && at + sizeof(struct qcow2_bitmap_entry) <= end) {
-		struct qcow2_bitmap_entry b;
-
-		rc = read_at(c, "the bitmap directory", at, &b, sizeof(b));
-		if (!rc)
-			rc = count_bitmap(c, be64_to_cpu(b.table_offset),
-					  be32_to_cpu(b.table_size));
-		at += sizeof(b) + (uint64_t)be32_to_cpu(b.extra_size) + be16_to_cpu(b.name_size);
-		at = (at + 7) & ~7ull;
+		if (rc) {
+			qcow2_check_say(f->out, "ERROR cannot read refcount block %" PRIu64 ": %s",
+					i, strerror(-rc));
+			f->out->check_errors++;
+			return 0;
+		}
+		rc = compare_slice(f, t, at, stop);
 	}
 	return rc;
 }
 
-static int count_crypt(struct counts *c)
-{
-	struct qcow2_crypt_ext x;
-	uint32_t len = 0;
-	const uint8_t *ext = qcow2_ext_find(c->q, QCOW2_EXT_CRYPT, &len);
+/* --- making all anew --- */
 
-	if (!ext || len < sizeof(x))
-		return 0;
-	memcpy(&x, ext, sizeof(x));
-	return count(c, "the encryption header", be64_to_cpu(x.offset), be64_to_cpu(x.len), true);
+struct layout {
+	uint64_t start; /* cluster */
+	uint64_t blocks, table; /* so many clusters, in this order */
+	uint64_t entries; /* that are needed in the table */
+};
+
+static bool wanted(const struct fixing *f, const struct layout *l, uint64_t i)
+{
+	uint64_t first = i << f->q->block_bits, end = (i + 1) << f->q->block_bits;
+
+	return (first < l->start + l->blocks + l->table && l->start < end) ||
+	       qcow2_counts_any(&f->w->refs, first, end - first);
 }
 
-static int count_refs(struct counts *c)
+/* How much it takes: what is added is counted by it, too. */
+static int find_layout(const struct fixing *f, struct layout *l)
 {
-	struct qcow2 *q = c->q;
-	int rc = count(c, "the refcount table", q->reftable.host, q->reftable.n * 8, true);
+	const struct qcow2 *q = f->q;
 
-	for (uint64_t i = 0; !rc && i < q->reftable.n; i++) {
-		uint64_t host = qcow2_array_get(&q->reftable, i);
+	for (;;) {
+		uint64_t blocks = 0, end = l->start + l->blocks + l->table, table;
 
-		if (host)
-			rc = count(c, "a refcount block", host, q->cluster_size, true);
+		l->entries = blocks_of(f, end > f->w->clusters ? end : f->w->clusters);
+		table = qcow2_clusters(q, (l->entries + l->entries / 2) * 8);
+		if (table << q->cluster_bits > QCOW2_REFTABLE_MAX)
+			table = qcow2_clusters(q, l->entries * 8);
+		if (table << q->cluster_bits > QCOW2_REFTABLE_MAX)
+			return -EFBIG;
+		for (uint64_t i = 0; i < l->entries; i++)
+			blocks += wanted(f, l, i);
+		if (blocks <= l->blocks && table <= l->table)
+			return 0;
+		l->blocks = blocks > l->blocks ? blocks : l->blocks;
+		l->table = table > l->table ? table : l->table;
 	}
-	return rc;
 }
 
-/* [co] */
-static int count_all(struct counts *c)
+/* A place behind the end of the file; of a device, behind the last cluster that is in use. */
+static int find_place(struct fixing *f, struct layout *l)
 {
-	struct qcow2 *q = c->q;
-	int rc = count(c, "the header", 0, q->cluster_size, true);
-
-	if (!rc)
-		rc = count(c, "the L1 table", q->l1.host, q->l1.n * 8, true);
-	if (!rc)
-		rc = count_l1(c, q->l1.entry, q->l1.n);
-	if (!rc && be32_to_cpu(q->hdr.nb_snapshots))
-		rc = count_snapshots(c);
-	if (!rc)
-		rc = count_bitmaps(c);
-	if (!rc)
-		rc = count_crypt(c);
-	return rc ? rc : count_refs(c);
-}
-
-/* --- setting --- */
-
-/* [co] A block for range i, at the end of the file. */
-static int add_block(struct counts *c, uint64_t i)
-{
-	struct qcow2 *q = c->q;
-	uint64_t at = q->virgin;
+	struct blk_node *file = f->q->node->file;
+	uint64_t need, last = 0, k = 0;
+	struct err e;
 	int rc;
 
-	if (i >= q->reftable.n) {
-		err_set(c->e, ERR_INPUT, ENOTSUP,
-			"%s: refcounts cannot be repaired: refcount_table_clusters is %u, too "
-			"few",
-			q->node->filename, be32_to_cpu(q->hdr.refcount_table_clusters));
-		err_hint(c->e, "posada-img check -r all %s", q->node->filename);
-		return -ENOTSUP;
-	}
-	rc = qcow2_extend_file(q, at);
-	if (!rc)
-		rc = count_one(c, at);
+	*l = (struct layout){ .start = qcow2_clusters(f->q, file->size) };
+	rc = find_layout(f, l);
 	if (rc)
 		return rc;
-	q->virgin = at + 1;
-	qcow2_array_set(&q->reftable, i, at << q->cluster_bits);
+	need = (l->start + l->blocks + l->table) << f->q->cluster_bits;
+	if (!blk_node_truncate(file, need, &e))
+		return 0;
+	while ((k = qcow2_counts_next(&f->w->refs, k)) != UINT64_MAX)
+		last = k++;
+	*l = (struct layout){ .start = last + 1 };
+	rc = find_layout(f, l);
+	need = (l->start + l->blocks + l->table) << f->q->cluster_bits;
+	return rc ? rc : need > file->size ? -ENOSPC : 0;
+}
+
+/* The old table and blocks will not be needed. */
+static int drop_old(struct fixing *f)
+{
+	struct qcow2 *q = f->q;
+	uint64_t at = q->reftable.host >> q->cluster_bits, n = qcow2_clusters(q, q->reftable.n * 8);
+	int rc = 0;
+
+	for (uint64_t i = 0; !rc && i < n && at + i < f->w->clusters; i++)
+		rc = qcow2_count_add(&f->w->refs, at + i, -1, 0);
+	for (uint64_t i = 0; !rc && i < q->reftable.n; i++)
+		if (block_of(f, i))
+			rc = qcow2_count_add(&f->w->refs, block_of(f, i) >> q->cluster_bits, -1, 0);
+	return rc;
+}
+
+/* [co] Block i as counted. */
+static int write_block(const struct fixing *f, uint8_t *buf, uint64_t i, uint64_t cluster)
+{
+	struct qcow2 *q = f->q;
+	uint64_t n = 1ull << q->block_bits;
+
+	memset(buf, 0, q->cluster_size);
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t v = qcow2_count(&f->w->refs, (i << q->block_bits) + k);
+
+		if (v)
+			qcow2_ref_set(buf, q->ref_order, k, v > q->ref_max ? q->ref_max : v);
+	}
+	return co_pwrite(q->node->file, cluster << q->cluster_bits, buf, q->cluster_size, 0);
+}
+
+/* [co] All that is new, durable; nothing refers to it yet. */
+static int write_new(struct fixing *f, const struct layout *l, struct qcow2_array *a)
+{
+	struct qcow2 *q = f->q;
+	uint64_t at = l->start;
+	uint8_t *buf = malloc(q->cluster_size);
+	int rc = buf ? 0 : -ENOMEM;
+
+	for (uint64_t i = 0; !rc && i < l->blocks + l->table; i++)
+		rc = qcow2_count_add(&f->w->refs, l->start + i, 1, 0);
+	for (uint64_t i = 0; !rc && i < l->entries; i++) {
+		if (!wanted(f, l, i))
+			continue;
+		a->entry[i] = cpu_to_be64(at << q->cluster_bits);
+		rc = write_block(f, buf, i, at++);
+	}
+	free(buf);
+	if (!rc)
+		rc = co_flush(q->node->file);
+	if (!rc)
+		rc = co_pwrite(q->node->file, a->host, a->entry, a->n * 8, 0);
+	return rc ? rc : co_flush(q->node->file);
+}
+
+/* [co] The header names the new table; in memory, too. */
+static int switch_to(struct qcow2 *q, struct qcow2_array *a)
+{
+	struct qcow2_header was = q->hdr;
+	int rc;
+
+	q->hdr.refcount_table_offset = cpu_to_be64(a->host);
+	q->hdr.refcount_table_clusters = cpu_to_be32((uint32_t)(a->n * 8 >> q->cluster_bits));
+	rc = qcow2_write_header(q, offsetof(struct qcow2_header, refcount_table_offset),
+				offsetof(struct qcow2_header, nb_snapshots));
+	if (rc) {
+		/* Which of the two tables the file's header names is not known. */
+		q->hdr = was;
+		q->writable = false;
+		return rc;
+	}
+	qcow2_cache_drop(&q->refs, 0, q->refs.n_slots);
+	free(q->reftable.entry);
+	free(q->reftable.changed);
+	q->reftable = *a;
+	*a = (struct qcow2_array){ 0 };
 	return 0;
 }
 
-static bool any_in(const struct counts *c, uint64_t first, uint64_t n)
+/* [co] */
+static int make_anew(struct fixing *f)
 {
-	for (uint64_t k = first; k < first + n && k < c->n_pages * PAGE; k++) {
-		if (!(k & (PAGE - 1)) && !c->page[k >> PAGE_BITS])
-			k += PAGE - 1;
-		else if (count_of(c, k))
-			return true;
-	}
-	return false;
-}
+	struct qcow2 *q = f->q;
+	struct qcow2_array a = { 0 };
+	struct layout l = { 0 };
+	int rc = find_place(f, &l);
 
-/* [co] What a slice of a block says, from cluster first on. */
-static int set_slice(struct counts *c, uint64_t block, uint64_t first)
-{
-	struct qcow2 *q = c->q;
-	uint64_t n = 1ull << q->ref_slice_bits, part = first & ((1ull << q->block_bits) - 1);
-	struct qcow2_table *t;
-	int rc = qcow2_cache_get(&q->refs, first >> q->ref_slice_bits,
-				 block + (part >> q->ref_slice_bits) * q->refs.unit, false, &t);
-
-	for (uint64_t i = 0; !rc && i < n; i++) {
-		uint64_t want = count_of(c, first + i);
-
-		if (want > q->ref_max)
-			return err_set(c->e, ERR_INPUT, ERANGE,
-				       "%s: the cluster at %#" PRIx64 " has %" PRIu64
-				       " references, more than refcounts of %u bits can say",
-				       q->node->filename, (first + i) << q->cluster_bits, want,
-				       1u << q->ref_order);
-		if (qcow2_ref_get(t->data, q->ref_order, i) == want)
-			continue;
-		rc = qcow2_cache_dirty(&q->refs, t);
-		if (!rc)
-			qcow2_ref_set(t->data, q->ref_order, i, want);
-	}
+	if (!rc)
+		rc = drop_old(f);
+	if (rc)
+		return rc;
+	a.n = l.table << (q->cluster_bits - 3);
+	a.host = (l.start + l.blocks) << q->cluster_bits;
+	a.entry = calloc(a.n, 8);
+	a.changed = calloc(a.n * 8 / 512 + 1, 1);
+	rc = a.entry && a.changed ? 0 : -ENOMEM;
+	if (!rc)
+		rc = qcow2_cache_grow(&q->refs, a.n << (q->block_bits - q->ref_slice_bits));
+	if (!rc)
+		rc = write_new(f, &l, &a);
+	if (!rc)
+		rc = switch_to(q, &a);
+	free(a.entry);
+	free(a.changed);
 	return rc;
 }
 
-/* [co] */
-static int set_all(struct counts *c)
+/* --- all of it --- */
+
+int qcow2_fix_refcounts(struct qcow2_walk *w, unsigned fix, struct blk_check *out, struct err *e)
 {
-	struct qcow2 *q = c->q;
-	uint64_t span = 1ull << q->block_bits, n, i;
+	struct qcow2 *q = w->q;
+	struct fixing f = { .w = w, .q = q, .out = out, .fix = fix };
+	uint64_t n = blocks_of(&f, w->clusters);
 	int rc = 0;
 
-	/* Blocks that are added may lie in ranges that need one, too. */
-	for (i = 0; !rc && i << q->block_bits < q->virgin; i++)
-		if (!qcow2_array_get(&q->reftable, i) && any_in(c, i << q->block_bits, span))
-			rc = add_block(c, i);
-	for (i = 0, n = q->reftable.n; !rc && i < n; i++) {
-		uint64_t block = qcow2_array_get(&q->reftable, i);
-
-		for (uint64_t k = 0; !rc && block && k < span; k += 1ull << q->ref_slice_bits)
-			rc = set_slice(c, block, (i << q->block_bits) + k);
+	/* What was behind a table that is not zeroed may be had again. */
+	f.keep = w->unreadable || (w->bad_tables && !w->zeroing);
+	judge_table(&f);
+	f.anew = f.damaged;
+	for (uint64_t i = 0; !f.anew && i < n; i++)
+		f.anew = lacks_block(&f, i);
+	f.damaged = f.anew;
+	f.anew = f.anew && fix & BLK_FIX_ERRORS && !f.keep;
+	for (uint64_t i = 0; !rc && i < n; i++)
+		rc = compare_block(&f, i);
+	if (!rc && f.anew) {
+		qcow2_check_say(out, "Rebuilding refcount structure");
+		rc = make_anew(&f);
+	} else if (!rc && q->writable && fix) {
+		rc = qcow2_write_refcounts(q);
 	}
+	q->free_hint = 0;
+	q->packed_at = 0;
+	q->virgin = qcow2_clusters(q, q->node->file->size);
+	if (rc && e)
+		err_set(e, ERR_INPUT, -rc, "%s: cannot write its refcounts: %s", q->node->filename,
+			strerror(-rc));
 	return rc;
+}
+
+static int not_repaired(struct qcow2 *q, const char *why, struct err *e)
+{
+	err_set(e, ERR_INPUT, EIO, "%s: refcounts cannot be repaired: %s", q->node->filename, why);
+	err_hint(e, "posada-img check -r all %s", q->node->filename);
+	return -EIO;
 }
 
 int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e)
 {
+	struct qcow2_walk w = { .all_bitmaps = true };
+	struct blk_check out = { 0 };
 	uint64_t in;
-	struct counts c;
-	int rc;
+	int rc = qcow2_walk_init(&w, q, e);
 
-	if (e)
-		e->msg[0] = '\0';
-	rc = counts_init(&c, q, e);
-	if (!rc)
-		rc = count_all(&c);
-	if (!rc)
-		rc = set_all(&c);
-	if (!rc)
-		rc = qcow2_write_refcounts(q);
-	counts_free(&c);
-	if (!rc) {
-		in = be64_to_cpu(q->hdr.incompatible_features) & ~QCOW2_INCOMPAT_DIRTY;
-		q->hdr.incompatible_features = cpu_to_be64(in);
-		q->dirty_mark = false;
-		rc = qcow2_write_header(q, offsetof(struct qcow2_header, incompatible_features),
-					offsetof(struct qcow2_header, compatible_features));
-	}
-	if (rc && e && !e->msg[0])
-		err_set(e, ERR_INPUT, -rc, "%s: cannot repair its refcounts: %s", q->node->filename,
+	if (rc)
+		return rc;
+	rc = qcow2_walk(&w);
+	if (rc)
+		err_set(e, ERR_HOST, -rc, "%s: cannot look for its clusters: %s", q->node->filename,
 			strerror(-rc));
-	if (!rc)
-		log_note("%s was not closed: its refcounts have been repaired", q->node->filename);
-	return rc;
+	else if (w.unreadable || w.bad_tables || w.bad_entries)
+		rc = not_repaired(q, w.first, e);
+	else
+		rc = qcow2_fix_refcounts(&w, BLK_FIX_LEAKS | BLK_FIX_ERRORS, &out, e);
+	qcow2_walk_free(&w);
+	if (!rc && (out.corruptions || out.check_errors))
+		rc = not_repaired(q, "a cluster has more references than they can say", e);
+	if (rc)
+		return rc;
+	in = be64_to_cpu(q->hdr.incompatible_features) & ~QCOW2_INCOMPAT_DIRTY;
+	q->hdr.incompatible_features = cpu_to_be64(in);
+	q->dirty_mark = false;
+	rc = qcow2_write_header(q, offsetof(struct qcow2_header, incompatible_features),
+				offsetof(struct qcow2_header, compatible_features));
+	if (rc)
+		return err_set(e, ERR_INPUT, -rc, "%s: cannot write its header: %s",
+			       q->node->filename, strerror(-rc));
+	log_note("%s was not closed: its refcounts have been repaired", q->node->filename);
+	return 0;
 }

@@ -138,7 +138,7 @@ static int repairs(const char *what, unsigned *fix)
 
 int img_check(int argc, char **argv)
 {
-	struct check c = { .how = { .no_backing = true } };
+	struct check c = { .how = { .no_backing = true, .repair = true } };
 	const struct img_opt opts[] = {
 		{ 'f', "format", IMG_TEXT, &c.how.format },
 		{ 0, "image-opts", IMG_FLAG, &c.how.image_opts },
@@ -159,6 +159,7 @@ int img_check(int argc, char **argv)
 	if (argc - i != 1)
 		return img_misuse("Expecting one image file name");
 	c.how.write = fix;
+	c.how.look = !fix;
 	if (img_open(argv[i], &c.how, &n))
 		return NOT_CHECKED;
 	if (n->drv->image && n->drv->image->check) {

@@ -82,6 +82,7 @@ struct img_how {
 	bool share; /* -U */
 	bool look; /* only to look at: when it is in use say so, and do without a lock */
 	bool no_backing;
+	bool repair; /* though damage is marked, or hides what can be made anew */
 	const char *cache; /* -t, -T; NULL: writeback */
 	int aio;
 };

@@ -67,6 +67,7 @@ static struct blk_open open_how(const struct img_how *how)
 		.locking = !how->share,
 		.share_rw = how->share,
 		.no_backing = how->no_backing,
+		.repair = how->repair,
 		.loop = img_loop(NULL),
 	};
 }
