@@ -193,6 +193,17 @@ struct blk_image_ops {
 	int (*preallocate)(struct blk_node *n, uint64_t from, const char *mode, struct err *e);
 	/* Forgets all data of the disk: the backing file shows again. NULL: cannot. */
 	int (*make_empty)(struct blk_node *n, struct err *e);
+	/*
+	 * A saved machine, kept behind the disk. vmstate_write comes first, off from 0 on;
+	 * snap_save then makes a snapshot of the disk and of the first vm_state_size bytes, by
+	 * info's name, sizes and times (its id and disk_size are made up), and nothing is left
+	 * behind the disk. vmstate_read reads what snap_apply or snap_load have brought back.
+	 * Nothing else is under way, as with all changes of snapshots. NULL: cannot.
+	 */
+	int (*vmstate_write)(struct blk_node *n, uint64_t off, const void *buf, size_t len,
+			     struct err *e);
+	int (*vmstate_read)(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);
+	int (*snap_save)(struct blk_node *n, const struct blk_snapshot *info, struct err *e);
 };
 
 void blk_snapshots_free(struct blk_snapshot *list, size_t count);

@@ -1049,18 +1049,14 @@ static bool qcow2_place(struct blk_node *n, uint64_t off, uint64_t *at)
 	return true;
 }
 
-/* [co] A longer L1 table, elsewhere; the header names it, then the old one is given back. */
-static int grow_l1(struct qcow2 *q, uint64_t n)
+int qcow2_grow_l1(struct qcow2 *q, uint64_t n)
 {
 	struct qcow2_array a = { .n = n }, old;
-	uint64_t clusters = qcow2_clusters(q, n * 8),
-		 parts = q->l2.n_slots / (q->l1.n ? q->l1.n : 1);
+	uint64_t clusters = qcow2_clusters(q, n * 8), parts = q->cluster_size / q->l2.unit;
 	struct qcow2_header was = q->hdr;
 	bool zero;
 	int rc;
 
-	if (!q->l1.n)
-		parts = q->cluster_size / q->l2.unit;
 	rc = qcow2_write_back(q, true);
 	if (!rc)
 		rc = qcow2_cache_grow(&q->l2, n * parts);
@@ -1130,7 +1126,7 @@ static int grow(struct qcow2 *q, uint64_t size, struct err *e)
 			       " bytes can hold",
 			       q->node->filename, size, q->cluster_size);
 	if (n > q->l1.n)
-		rc = grow_l1(q, n);
+		rc = qcow2_grow_l1(q, n);
 	if (rc)
 		return rc;
 	q->node->size = size;
@@ -1148,6 +1144,8 @@ static int resize(void *arg)
 	uint64_t old = n->size, mask = q->cluster_size - 1, end;
 	int rc = qcow2_begin_write(q);
 
+	if (!rc)
+		rc = qcow2_vmstate_clear(q);
 	if (!rc && c->size > old)
 		rc = grow(q, c->size, c->e);
 	if (!rc && q->data_raw)
@@ -1182,9 +1180,12 @@ static int qcow2_truncate(struct blk_node *n, uint64_t size, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL,
 			       "%s: a size of %" PRIu64 " bytes is not a multiple of 512",
 			       n->filename, size);
-	if (be32_to_cpu(q->hdr.nb_snapshots) && (!q->v3 || size < n->size))
-		return err_set(e, ERR_USAGE, ENOTSUP, "%s has snapshots: its size stays%s",
-			       n->filename, q->v3 ? " or grows" : "");
+	if (be32_to_cpu(q->hdr.nb_snapshots) && !q->v3) {
+		err_set(e, ERR_USAGE, ENOTSUP,
+			"%s is of version 2 and has snapshots: its size stays", n->filename);
+		err_hint(e, "delete them first (posada-img snapshot -d)");
+		return -ENOTSUP;
+	}
 	if (e)
 		*e->msg = '\0';
 	rc = qcow2_run(q, resize, &c);
@@ -1326,6 +1327,14 @@ static const struct blk_image_ops image_ops = {
 	.backing_name = qcow2_backing_name,
 	.info = qcow2_info,
 	.make_empty = qcow2_make_empty,
+	.snap_list = qcow2_snap_list,
+	.snap_create = qcow2_snap_create,
+	.snap_save = qcow2_snap_save,
+	.snap_apply = qcow2_snap_apply,
+	.snap_delete = qcow2_snap_delete,
+	.snap_load = qcow2_snap_load,
+	.vmstate_write = qcow2_vmstate_write,
+	.vmstate_read = qcow2_vmstate_read,
 	.create_size = QCOW2_CREATE_SIZE,
 };
 

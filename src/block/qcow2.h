@@ -12,6 +12,9 @@
  *   qcow2_walk.c      counting what is referenced (qcow2_walk.h)
  *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
  *   qcow2_check.c     posada-img check
+ *   qcow2_snapshot.c  snapshots, and the memory of a saved machine
+ *   qcow2_snaptable.c the table of snapshots
+ *   qcow2_switch.c    changing refcounts and tables all at once, for snapshots
  *
  * Threads: the node's. A function marked [co] may wait for I/O, and must run in a coroutine:
  * a request's, or qcow2_run's. Between two waits nothing else runs, so what is looked
@@ -27,6 +30,8 @@
  *   requests that may still use the old place have ended. So refcounts in memory
  *   may be written at any time.
  * - Data that were copied are on disk before the table that points to them, by the same flush.
+ * - Snapshots change refcounts and the flags that depend on them in many tables at once: they
+ *   are written elsewhere, and one sector of the header makes them the image's; see qcow2_switch.c.
  */
 #ifndef POSADA_QCOW2_INT_H
 #define POSADA_QCOW2_INT_H
@@ -276,6 +281,8 @@ int qcow2_ext_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len
  * (not when it is read-only), and stops all writing. Returns -EIO.
  */
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* [co] A longer L1 table, elsewhere; the header names it, then the old one is given back. */
+int qcow2_grow_l1(struct qcow2 *q, uint64_t n);
 /* Whether [host, host + len) touches the header, L1, refcount table or snapshot table. */
 bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len);
 
@@ -416,6 +423,99 @@ int qcow2_measure(const struct blk_create *c, uint64_t data, uint64_t *required,
 		  uint64_t *fully_allocated, struct err *e);
 /* Entries of L1 that a disk of size needs. */
 uint64_t qcow2_l1_entries(uint32_t cluster_bits, bool ext_l2, uint64_t size);
+
+/* --- qcow2_switch.c --------------------------------------------------------------------------- */
+
+/* Room for one table a cluster, taken in advance. */
+struct qcow2_pool {
+	struct qcow2_freed_list runs;
+	size_t run; /* that the next is taken from */
+	uint64_t used; /* bytes of it */
+};
+
+/*
+ * A change of the whole image that is there at once or not at all. Nothing else may be under
+ * way. In this order: begin; clusters are taken (alloc, fill); fork; refcounts are changed by
+ * qcow2_refcount_add, tables written to clusters that were taken; commit; end. Only after fork
+ * refcounts may be changed, and then none may be taken.
+ */
+struct qcow2_switch {
+	struct qcow2 *q;
+	struct qcow2_freed_list fresh; /* taken: given back when it fails */
+	struct qcow2_freed_list old; /* given back when it is done */
+	struct qcow2_freed_list dropped; /* may be free when it is done: holes in the file */
+	struct qcow2_pool pool; /* for L2 tables */
+	struct qcow2_array before; /* the refcount table, while forked */
+	bool forked, committed;
+	uint8_t *buf; /* what is to be written next */
+	size_t room, len;
+	uint64_t at;
+};
+
+/* [co] All that is in memory is in the file then, and s can be ended. */
+int qcow2_switch_begin(struct qcow2_switch *s, struct qcow2 *q);
+/* [co] bytes in a row; 0 bytes lie at 0. */
+int qcow2_switch_alloc(struct qcow2_switch *s, uint64_t bytes, uint64_t *host);
+/* [co] n more clusters in the pool. */
+int qcow2_switch_fill(struct qcow2_switch *s, uint64_t n);
+/* The next of the pool; 0: it is empty, which is a mistake of the caller's. */
+uint64_t qcow2_switch_take(struct qcow2_switch *s);
+/* [co] From now on refcounts are a copy. */
+int qcow2_switch_fork(struct qcow2_switch *s);
+/* [co] Writes a table to a place that was taken; may be postponed until commit. */
+int qcow2_switch_write(struct qcow2_switch *s, uint64_t host, const void *data, size_t len);
+/* Bytes that the image refers to no more once this is done. -ENOMEM. */
+int qcow2_switch_drop(struct qcow2_switch *s, uint64_t host, uint64_t len);
+/* Data whose refcounts were lowered: those that nothing refers to become holes. */
+void qcow2_switch_discard(struct qcow2_switch *s, uint64_t host, uint64_t len);
+/* [co] The fields of *now from size to snapshots_offset, and the new refcounts, are the image's. */
+int qcow2_switch_commit(struct qcow2_switch *s, const struct qcow2_header *now);
+/* [co] Without commit before, or when that failed, all is as it was. */
+void qcow2_switch_end(struct qcow2_switch *s);
+
+/* --- qcow2_snaptable.c ------------------------------------------------------------------------ */
+
+/* An entry of the snapshot table. */
+struct qcow2_snap {
+	struct qcow2_snapshot_entry fixed;
+	uint8_t *extra; /* fixed.extra_size bytes, as in the file */
+	char *id, *name; /* of fixed.id_size, name_size bytes and a NUL */
+};
+
+struct qcow2_snaps {
+	struct qcow2_snap *s;
+	uint32_t n;
+	uint64_t bytes; /* of the table in the file */
+};
+
+/* [co] The table as in the file. To be freed also after an error. */
+int qcow2_snaps_load(struct qcow2 *q, struct qcow2_snaps *t, struct err *e);
+void qcow2_snaps_free(struct qcow2_snaps *t);
+/* The snapshot of that id, else of that name; -1: there is none. */
+long qcow2_snaps_find(const struct qcow2_snaps *t, const char *id_or_name);
+/* Adds one, with an id of its own; what names clusters is left 0. */
+int qcow2_snaps_add(struct qcow2 *q, struct qcow2_snaps *t, const struct blk_snapshot *info,
+		    struct err *e);
+void qcow2_snaps_remove(struct qcow2_snaps *t, long i);
+/* The table for the file: t->bytes of it, malloc'd; NULL: no memory. */
+void *qcow2_snaps_pack(const struct qcow2_snaps *t);
+uint64_t qcow2_snap_vm_size(const struct qcow2_snap *s);
+/* Of the disk, when it was made; the size that it has when that is not recorded. */
+uint64_t qcow2_snap_disk_size(const struct qcow2 *q, const struct qcow2_snap *s);
+
+/* --- qcow2_snapshot.c ------------------------------------------------------------------------- */
+
+int qcow2_snap_list(struct blk_node *n, struct blk_snapshot **list, size_t *count, struct err *e);
+int qcow2_snap_create(struct blk_node *n, const char *name, struct err *e);
+int qcow2_snap_save(struct blk_node *n, const struct blk_snapshot *info, struct err *e);
+int qcow2_snap_apply(struct blk_node *n, const char *id_or_name, struct err *e);
+int qcow2_snap_delete(struct blk_node *n, const char *id_or_name, struct err *e);
+int qcow2_snap_load(struct blk_node *n, const char *id_or_name, struct err *e);
+int qcow2_vmstate_write(struct blk_node *n, uint64_t off, const void *buf, size_t len,
+			struct err *e);
+int qcow2_vmstate_read(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);
+/* [co] Forgets what lies behind the disk. */
+int qcow2_vmstate_clear(struct qcow2 *q);
 
 /* --- qcow2_repair.c --------------------------------------------------------------------------- */
 

@@ -429,6 +429,8 @@ static int open_sources(struct convert *c, char **names, int n)
 {
 	if (n > SOURCES)
 		return img_fail("more than %d input images", SOURCES);
+	if (c->snapshot && n > 1)
+		return img_fail("No support for concatenating multiple snapshot");
 	for (int i = 0; i < n; i++) {
 		struct source *s = &c->src[i];
 
@@ -438,14 +440,14 @@ static int open_sources(struct convert *c, char **names, int n)
 		if (img_open(names[i], &c->from, &s->n))
 			return 1;
 		c->n_src++;
+		if (c->snapshot && img_load_snapshot(s->n, c->snapshot))
+			return 1;
 		s->start = c->total;
 		c->total += s->n->size;
 		if (c->offload)
 			s->fd = raw_fd(s->n, O_RDONLY);
 	}
-	if (c->snapshot && n > 1)
-		return img_fail("No support for concatenating multiple snapshot");
-	return c->snapshot && img_load_snapshot(c->src[0].n, c->snapshot);
+	return 0;
 }
 
 static bool can_compress(const struct blk_driver *drv)

@@ -136,6 +136,23 @@ static int change(struct blk_node *n, const char *verb, const char *name,
 	return img_error(&e);
 }
 
+/* By its name only, as scripts expect; ids are for programs. */
+static int remove_by_name(struct blk_node *n, const char *name, struct err *e)
+{
+	struct blk_snapshot *list = NULL;
+	const char *id;
+	size_t count = 0;
+	int rc = n->drv->image->snap_list(n, &list, &count, e);
+
+	if (rc)
+		return rc;
+	id = choose(list, count, NULL, name);
+	rc = id ? n->drv->image->snap_delete(n, id, e)
+		: err_set(e, ERR_USAGE, ENOENT, "%s has no snapshot of that name", n->filename);
+	blk_snapshots_free(list, count);
+	return rc;
+}
+
 static int act(const struct snapshot *s, struct blk_node *n)
 {
 	static const struct blk_image_ops none;
@@ -146,7 +163,7 @@ static int act(const struct snapshot *s, struct blk_node *n)
 	if (s->apply)
 		return change(n, "apply", s->apply, ops->snap_apply);
 	if (s->remove)
-		return change(n, "delete", s->remove, ops->snap_delete);
+		return change(n, "delete", s->remove, ops->snap_delete ? remove_by_name : NULL);
 	return show(n);
 }
 
