@@ -527,7 +527,7 @@ static void same_snapshots(struct blk_node *n, struct ram_file *f, unsigned cut)
 static void check(struct blk_node *n, unsigned cut, bool leaks)
 {
 	struct blk_check found = { 0 };
-	int rc = ops()->check ? ops()->check(n, 0, &found, &e) : 0;
+	int rc = ops()->check(n, 0, &found, &e);
 
 	ck_assert_msg(!rc, "%s: cut %u: check: %s", work->name, cut, e.msg);
 	ck_assert_msg(!found.corruptions && !found.check_errors && (leaks || !found.leaks),
