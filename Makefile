@@ -129,7 +129,9 @@ $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 $(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
 	@objcopy -O binary $< $@
 bench-bin: guests $(B)/tests/bench/blkio
-$(B)/tests/bench/blkio: $(B)/tests/bench/blkio.o $(B)/libposada.a
+# Programs of benchmarks and of tests of images that use the block layer alone.
+img-bin: $(B)/tests/img/diskops
+$(B)/tests/bench/blkio $(B)/tests/img/diskops: %: %.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a $(LIBS)
 # --- end of bare-metal guests ---
 
@@ -154,7 +156,7 @@ run:
 SUITES ?= deps unit fuzz img boot
 check:
 	@scripts/deps build guest test
-	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin
+	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin img-bin
 	@for s in $(filter fuzz san tsan,$(SUITES)); do $(MAKE) --no-print-directory Q=1 $$s-suite || exit 1; done
 	@tests/run $(SUITES)
 fuzz-suite: fuzz-bin
@@ -211,5 +213,5 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
-.PHONY: all bench-bin unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check fuzz-suite san-suite tsan-suite check-deps check-stock bench \
+.PHONY: all bench-bin img-bin unit unit-bin tsan-bin guests fuzz-objects fuzz-bin deps run check fuzz-suite san-suite tsan-suite check-deps check-stock bench \
 	fuzz-long tidy format install uninstall help clean

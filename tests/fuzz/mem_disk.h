@@ -25,7 +25,7 @@
 #define MEM_DISK_SIZE_MOST (1ull << 41)
 #define MEM_DISK_BYTES_MOST (32ull << 20)
 
-enum { MEM_PAGE = 4096, MEM_SLOTS = 4096 };
+enum { MEM_PAGE = 4096, MEM_SLOTS = 4096, MEM_NODES = 8 };
 
 struct mem_page {
 	uint64_t number;
@@ -43,6 +43,7 @@ static struct {
 	uint64_t size, bytes;
 	struct mem_page *slot[MEM_SLOTS];
 	uint64_t requests; /* since the last load: a target can tell endless work */
+	unsigned nodes; /* that are open: no more than MEM_NODES, however long the chain of files */
 } mem_disk_file;
 
 static struct mem_page *mem_disk_page(uint64_t number, bool make)
@@ -137,6 +138,7 @@ static inline bool mem_disk_load(const uint8_t *data, size_t n)
 struct mem_disk {
 	char *filename;
 	uint64_t base; /* where in the file it begins */
+	bool opened;
 };
 
 static const struct prop mem_disk_props[] = {
@@ -159,9 +161,18 @@ static int mem_disk_open(struct blk_node *n, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL, "filename= is missing");
 	if (strstr(d->filename, "none"))
 		return err_set(e, ERR_INPUT, ENOENT, "%s is not there", d->filename);
+	if (mem_disk_file.nodes >= MEM_NODES)
+		return err_set(e, ERR_HOST, EMFILE, "%s: too many files are open", d->filename);
+	mem_disk_file.nodes++;
+	d->opened = true;
 	d->base = strchr(d->filename, '+') ? MEM_DISK_SECOND : 0;
 	n->size = mem_disk_size(n);
 	return 0;
+}
+
+static void mem_disk_close(struct blk_node *n)
+{
+	mem_disk_file.nodes -= ((struct mem_disk *)n->p)->opened;
 }
 
 static int mem_disk_write(const struct blk_node *n, const struct blk_io *io)
@@ -253,6 +264,7 @@ static const struct blk_driver mem_disk = {
 	.size = sizeof(struct mem_disk),
 	.props = mem_disk_props,
 	.open = mem_disk_open,
+	.close = mem_disk_close,
 	.submit = mem_disk_submit,
 	.poll = mem_disk_poll,
 	.truncate = mem_disk_truncate,
@@ -269,6 +281,39 @@ static inline struct blk_node *mem_disk_node(const struct blk_open *how)
 		abort();
 	opts_free(&o);
 	return n;
+}
+
+struct mem_disk_wait {
+	struct blk_io io; /* first */
+	bool done;
+	int ret;
+};
+
+static inline void mem_disk_done(struct blk_io *io, int ret)
+{
+	struct mem_disk_wait *w = (struct mem_disk_wait *)io;
+
+	w->ret = ret;
+	w->done = true;
+}
+
+/* Any request, waiting for its end. */
+static inline int mem_disk_run(struct blk_node *n, enum blk_op op, unsigned flags, uint64_t off,
+			       uint64_t len, void *data)
+{
+	struct iovec iov = { .iov_base = data, .iov_len = len };
+	struct mem_disk_wait w = { .io = { .op = op,
+					   .flags = flags,
+					   .off = off,
+					   .len = len,
+					   .iov = &iov,
+					   .n_iov = data ? 1 : 0,
+					   .done = mem_disk_done } };
+
+	blk_node_submit(n, &w.io);
+	while (!w.done)
+		blk_node_poll(n);
+	return w.ret;
 }
 
 #endif

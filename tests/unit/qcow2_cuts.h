@@ -12,6 +12,9 @@
  * A moment (cuts_now) passes with each request that is sent and each that is answered. What was
  * answered before a flush was sent that is answered is on the disk for sure; of all else each
  * sector is there or not.
+ *
+ * Several files can be written down together, each with flushes of its own: cuts_above_nr and
+ * cuts_replay_nr take the number of one.
  */
 #ifndef POSADA_TESTS_QCOW2_CUTS_H
 #define POSADA_TESTS_QCOW2_CUTS_H
@@ -32,6 +35,12 @@ struct cuts_event {
 	uint64_t off, len;
 	uint8_t *data;
 	unsigned sent, done; /* moments; 0: not yet */
+	unsigned nr; /* of the file */
+};
+
+/* Of a recorder. */
+struct cuts_file {
+	unsigned nr;
 };
 
 static struct cuts_event *cuts_events;
@@ -44,11 +53,15 @@ struct cuts_io {
 	struct cuts_event *event;
 };
 
-static struct cuts_event *cuts_note(enum blk_op op, uint64_t off, uint64_t len)
+static struct cuts_event *cuts_note(const struct blk_node *n, enum blk_op op, uint64_t off,
+				    uint64_t len)
 {
 	ck_assert_uint_lt(cuts_n, CUTS_EVENTS);
-	cuts_events[cuts_n] =
-		(struct cuts_event){ .op = op, .off = off, .len = len, .sent = ++cuts_now };
+	cuts_events[cuts_n] = (struct cuts_event){ .op = op,
+						   .off = off,
+						   .len = len,
+						   .sent = ++cuts_now,
+						   .nr = ((const struct cuts_file *)n->p)->nr };
 	return &cuts_events[cuts_n++];
 }
 
@@ -72,7 +85,7 @@ static void cuts_submit(struct blk_node *n, struct blk_io *io)
 	r->event = NULL;
 	r->io.done = cuts_done;
 	if (cuts_recording && io->op != BLK_READ) {
-		r->event = cuts_note(io->op, io->off, io->len);
+		r->event = cuts_note(n, io->op, io->off, io->len);
 		if (io->op != BLK_FLUSH)
 			r->event->data = calloc(1, io->len);
 		if (io->op == BLK_WRITE)
@@ -86,7 +99,7 @@ static int cuts_truncate(struct blk_node *n, uint64_t size, struct err *err)
 	int rc = blk_node_truncate(n->file, size, err);
 
 	if (cuts_recording)
-		cuts_note(BLK_OPS, size, 0)->done = ++cuts_now;
+		cuts_note(n, BLK_OPS, size, 0)->done = ++cuts_now;
 	n->size = n->file->size;
 	return rc;
 }
@@ -99,6 +112,7 @@ static int cuts_open(struct blk_node *n, struct err *err)
 static const struct blk_driver cuts_recorder = {
 	.name = "recorder",
 	.filter = true,
+	.size = sizeof(struct cuts_file),
 	.open = cuts_open,
 	.submit = cuts_submit,
 	.truncate = cuts_truncate,
@@ -117,7 +131,7 @@ static inline void cuts_begin(void)
 }
 
 /* The recorder above file, which it takes. */
-static inline struct blk_node *cuts_above(struct blk_node *file)
+static inline struct blk_node *cuts_above_nr(struct blk_node *file, unsigned nr)
 {
 	struct blk_open how = { .locking = true, .discard = true };
 	struct opts none = { 0 };
@@ -125,17 +139,23 @@ static inline struct blk_node *cuts_above(struct blk_node *file)
 	int rc = blk_node_open(&cuts_recorder, &none, &how, file, &file, &err);
 
 	ck_assert_msg(!rc, "%s", err.msg);
+	((struct cuts_file *)file->p)->nr = nr;
 	return file;
 }
 
+static inline struct blk_node *cuts_above(struct blk_node *file)
+{
+	return cuts_above_nr(file, 0);
+}
+
 /* The last moment at which a flush was sent that had been answered at `cut`. */
-static inline unsigned cuts_flushed(unsigned cut)
+static inline unsigned cuts_flushed(unsigned nr, unsigned cut)
 {
 	unsigned sent = 0;
 
 	for (unsigned i = 0; i < cuts_n; i++)
-		if (cuts_events[i].op == BLK_FLUSH && cuts_events[i].done &&
-		    cuts_events[i].done <= cut && cuts_events[i].sent > sent)
+		if (cuts_events[i].nr == nr && cuts_events[i].op == BLK_FLUSH &&
+		    cuts_events[i].done && cuts_events[i].done <= cut && cuts_events[i].sent > sent)
 			sent = cuts_events[i].sent;
 	return sent;
 }
@@ -145,17 +165,22 @@ static inline unsigned cuts_flushed(unsigned cut)
  * what it may hold when the power went at `cut`. rnd tells which of the sectors that may
  * have been written were.
  */
-static inline void cuts_replay(uint8_t *disk, uint64_t room, uint64_t *size, unsigned cut,
-			       unsigned (*rnd)(unsigned below))
+static inline void cuts_replay_nr(unsigned nr, uint8_t *disk, uint64_t room, uint64_t *size,
+				  unsigned cut, unsigned (*rnd)(unsigned below))
 {
-	unsigned flushed = cuts_flushed(cut);
+	unsigned flushed = cuts_flushed(nr, cut);
 
 	for (unsigned i = 0; i < cuts_n && cuts_events[i].sent <= cut; i++) {
 		const struct cuts_event *v = &cuts_events[i];
 		bool sure = v->done && v->done < flushed;
 
-		if (v->op == BLK_OPS && (sure || rnd(2)) && v->off > *size)
+		if (v->nr != nr)
+			continue;
+		if (v->op == BLK_OPS && (sure || rnd(2))) {
+			if (v->off < *size)
+				memset(disk + v->off, 0, *size - v->off);
 			*size = v->off;
+		}
 		ck_assert_uint_le(v->off + v->len, room);
 		for (uint64_t at = 0; v->op < BLK_OPS && v->op != BLK_FLUSH && at < v->len;) {
 			uint64_t end = ((v->off + at) / 512 + 1) * 512 - v->off;
@@ -169,6 +194,12 @@ static inline void cuts_replay(uint8_t *disk, uint64_t room, uint64_t *size, uns
 			at = end;
 		}
 	}
+}
+
+static inline void cuts_replay(uint8_t *disk, uint64_t room, uint64_t *size, unsigned cut,
+			       unsigned (*rnd)(unsigned below))
+{
+	cuts_replay_nr(0, disk, room, size, cut, rnd);
 }
 
 #endif
