@@ -258,7 +258,7 @@ static bool check_l1_entry(struct check *c, uint64_t i, uint64_t *entry, bool ac
 	if (bad & QCOW2_BAD_OUTSIDE)
 		say_outside(c, fix, host, c->q->cluster_size);
 	if (bad && fix)
-		*entry &= bad & QCOW2_NOWHERE ? 0 : ~QCOW2_L1_RESERVED;
+		*entry &= bad & QCOW2_NOWHERE || !host ? 0 : ~QCOW2_L1_RESERVED;
 	if (active && *entry & QCOW2_OFFSET_MASK && !flag_right(c, *entry, &refcount)) {
 		qcow2_check_say(c->out,
 				"%s OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
@@ -533,11 +533,25 @@ static void walk_again(struct check *c)
 	c->w = (struct qcow2_walk){ .zeroing = c->fix & BLK_FIX_ERRORS, .say = on_say, .ctx = c };
 }
 
+/* The file's last cluster is all there: as a table it is read whole. */
+static void fill_up(struct qcow2 *q)
+{
+	uint64_t end = qcow2_clusters(q, q->node->file->size) << q->cluster_bits;
+	struct err e;
+
+	if (end != q->node->file->size)
+		blk_node_truncate(q->node->file, end, &e); /* not a device, nor when it is full */
+}
+
 /* [co] */
 static int check(void *arg)
 {
 	struct check *c = arg;
-	int rc = check_bitmaps(c);
+	int rc;
+
+	if (c->fix & BLK_FIX_ERRORS)
+		fill_up(c->q);
+	rc = check_bitmaps(c);
 
 	for (unsigned round = 0; !rc && round < ROUNDS; round++) {
 		walk_again(c);

@@ -194,6 +194,35 @@ static int compare_slice(struct fixing *f, struct qcow2_table *t, uint64_t first
 	return rc;
 }
 
+/*
+ * [co] Clusters behind the end of the file, from at to the end of the block: none is in use. That
+ * is no finding, but they would leak when the file grows. Not while entries may still refer to one.
+ */
+static int clear_rest(struct fixing *f, uint64_t at)
+{
+	struct qcow2 *q = f->q;
+	uint64_t end = ((at >> q->block_bits) + 1) << q->block_bits;
+	uint64_t mask = (1ull << q->ref_slice_bits) - 1;
+	struct qcow2_table *t = NULL;
+	int rc = 0;
+
+	if (!(f->fix & BLK_FIX_LEAKS) || f->keep || f->damaged ||
+	    (f->w->bad_entries && !f->w->zeroing) || !(at & ((1ull << q->block_bits) - 1)))
+		return 0;
+	for (bool first = true; !rc && at < end; at++, first = false) {
+		if (first || !(at & mask))
+			rc = get_slice(q, at, &t);
+		if (rc || !t)
+			return rc;
+		if (!qcow2_ref_get(t->data, q->ref_order, at & mask))
+			continue;
+		rc = qcow2_cache_dirty(&q->refs, t);
+		if (!rc)
+			qcow2_ref_set(t->data, q->ref_order, at & mask, 0);
+	}
+	return rc;
+}
+
 /* [co] What block i tells. */
 static int compare_block(struct fixing *f, uint64_t i)
 {
@@ -412,9 +441,13 @@ int qcow2_fix_refcounts(struct qcow2_walk *w, unsigned fix, struct blk_check *ou
 	f.anew = f.anew && fix & BLK_FIX_ERRORS && !f.keep;
 	for (uint64_t i = 0; !rc && i < n; i++)
 		rc = compare_block(&f, i);
+	if (!rc)
+		rc = clear_rest(&f, w->clusters);
 	if (!rc && f.anew) {
 		qcow2_check_say(out, "Rebuilding refcount structure");
 		rc = make_anew(&f);
+		/* What the old table and blocks were besides is counted otherwise now. */
+		w->bad_flags = true;
 	} else if (!rc && q->writable && fix) {
 		rc = qcow2_write_refcounts(q);
 	}

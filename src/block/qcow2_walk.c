@@ -176,7 +176,8 @@ static bool aligned(const struct qcow2 *q, uint64_t host)
 unsigned qcow2_judge_l1(const struct qcow2 *q, uint64_t entry)
 {
 	uint64_t host = entry & QCOW2_OFFSET_MASK;
-	unsigned bad = entry & QCOW2_L1_RESERVED ? QCOW2_BAD_RESERVED : 0;
+	/* Without a table there is no flag, either. */
+	unsigned bad = entry & QCOW2_L1_RESERVED || (entry && !host) ? QCOW2_BAD_RESERVED : 0;
 
 	if (host && !aligned(q, host))
 		bad |= QCOW2_BAD_ALIGN;
@@ -188,12 +189,14 @@ unsigned qcow2_judge_l1(const struct qcow2 *q, uint64_t entry)
 unsigned qcow2_judge_block(const struct qcow2 *q, uint64_t entry)
 {
 	uint64_t host = entry & ~QCOW2_REFT_RESERVED;
+	unsigned bad = entry & QCOW2_REFT_RESERVED ? QCOW2_BAD_RESERVED : 0;
 
-	if (entry & QCOW2_REFT_RESERVED)
-		return QCOW2_BAD_RESERVED;
 	if (!aligned(q, host))
-		return QCOW2_BAD_ALIGN;
-	return host && outside(q, host, q->cluster_size) ? QCOW2_BAD_OUTSIDE : 0;
+		bad |= QCOW2_BAD_ALIGN;
+	/* A block is always written whole. */
+	if (host && (host > INT64_MAX || host + q->cluster_size > q->node->file->size))
+		bad |= QCOW2_BAD_OUTSIDE;
+	return bad;
 }
 
 static unsigned judge_compressed(const struct qcow2 *q, uint64_t desc, uint64_t bitmap)
