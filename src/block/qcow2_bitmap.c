@@ -79,7 +79,7 @@ static int bad_entry(const struct qcow2 *q, size_t i, struct err *e, const char 
 	return bad(q, e, name, value, why);
 }
 
-static int check_table(const struct qcow2 *q, size_t i, uint64_t host, uint64_t n, struct err *e)
+static int check_table(struct qcow2 *q, size_t i, uint64_t host, uint64_t n, struct err *e)
 {
 	uint64_t size = q->node->file->size;
 
@@ -88,17 +88,17 @@ static int check_table(const struct qcow2 *q, size_t i, uint64_t host, uint64_t 
 				 "not a multiple of the cluster size");
 	if (!n || n > QCOW2_BITMAP_TABLE_MAX)
 		return bad_entry(q, i, e, "bitmap_table_size", n, "not between 1 and 134217728");
-	if (qcow2_is_metadata(q, host, n * 8))
-		return bad_entry(q, i, e, "bitmap_table_offset", host, "other metadata lie there");
 	if (host >= size || n * 8 > size - host)
 		return bad_entry(q, i, e, "bitmap_table_offset", host,
 				 "the table reaches behind the end of the file");
+	if (qcow2_is_metadata(q, host, n * 8))
+		return bad_entry(q, i, e, "bitmap_table_offset", host, "other metadata lie there");
 	return 0;
 }
 
 /* What the entry says; how many bytes it takes of the `left` there are, in *len. */
-static int check_entry(const struct qcow2 *q, size_t i, const struct qcow2_bitmap_entry *x,
-		       uint64_t left, uint64_t *len, struct err *e)
+static int check_entry(struct qcow2 *q, size_t i, const struct qcow2_bitmap_entry *x, uint64_t left,
+		       uint64_t *len, struct err *e)
 {
 	uint32_t flags = be32_to_cpu(x->flags), extra = be32_to_cpu(x->extra_size);
 	uint16_t name = be16_to_cpu(x->name_size);
@@ -186,7 +186,7 @@ static int read_directory(struct qcow2 *q, struct err *e)
 	return rc;
 }
 
-static int check_ext(const struct qcow2 *q, const struct qcow2_bitmap_ext *x, struct err *e)
+static int check_ext(struct qcow2 *q, const struct qcow2_bitmap_ext *x, struct err *e)
 {
 	uint64_t n = be32_to_cpu(x->n), size = be64_to_cpu(x->dir_size);
 	uint64_t host = be64_to_cpu(x->dir_offset), file = q->node->file->size;
@@ -201,11 +201,11 @@ static int check_ext(const struct qcow2 *q, const struct qcow2_bitmap_ext *x, st
 	if (!host || host & (q->cluster_size - 1))
 		return bad(q, e, "bitmap_directory_offset", host,
 			   "not a multiple of the cluster size");
-	if (qcow2_is_metadata(q, host, size))
-		return bad(q, e, "bitmap_directory_offset", host, "other metadata lie there");
 	if (host >= file || size > file - host)
 		return bad(q, e, "bitmap_directory_offset", host,
 			   "the directory reaches behind the end of the file");
+	if (qcow2_is_metadata(q, host, size))
+		return bad(q, e, "bitmap_directory_offset", host, "other metadata lie there");
 	return 0;
 }
 

@@ -86,7 +86,7 @@ static void read_file(void)
 
 static struct blk_node *open_how(bool readonly, bool repair)
 {
-	struct blk_open how = { .readonly = readonly, .repair = repair };
+	struct blk_open how = { .readonly = readonly, .repair = repair, .no_flush = true };
 	struct blk_node *n;
 
 	return blk_node_open_file(image, "qcow2", &how, &n, &e) ? NULL : n;
@@ -371,7 +371,7 @@ static const struct blk_driver recorder = {
 
 static void record_repair(void)
 {
-	struct blk_open how = { .repair = true };
+	struct blk_open how = { .repair = true, .no_flush = true };
 	struct opts none = { 0 };
 	struct blk_node *n;
 
