@@ -179,6 +179,7 @@ t_bitmap_convert() {
 	for o in "-O qcow2" "-O qcow2 --output=json" "-O qcow2 -o cluster_size=4k" "-O raw" "-O qcow2 -o compat=0.10"; do
 		both measure $o a.qcow2
 	done
+	shared r.img
 	both measure -O qcow2 r.img
 }
 
