@@ -15,7 +15,7 @@ static const struct blk_image_ops *ops_of(const struct blk_node *n)
 	return n->drv->image ? n->drv->image : &none;
 }
 
-/* --- for convert --- */
+/* --- for convert and others --- */
 
 bool img_may_have_bitmaps(const struct blk_node *n)
 {
@@ -31,6 +31,17 @@ bool img_may_have_bitmaps(const struct blk_node *n)
 	may = !compat || strcmp(compat, "0.10") != 0;
 	json_decref(info);
 	return may;
+}
+
+bool img_has_bitmaps(struct blk_node *n)
+{
+	struct blk_bitmap *list;
+	size_t count;
+
+	if (!ops_of(n)->bitmap_list || ops_of(n)->bitmap_list(n, &list, &count, NULL))
+		return false;
+	blk_bitmaps_free(list, count);
+	return count;
 }
 
 int img_check_bitmaps(struct blk_node *n, bool skip_broken)
@@ -141,7 +152,7 @@ static int act(const struct bitmap *b, const struct img_step *s)
 		rc = ops->bitmap_enable(b->n, b->name, !strcmp(s->what, "enable"), &e);
 	if (!rc)
 		return 0;
-	err_prefix(&e, "Operation %s on bitmap %s failed: ", s->what, b->name);
+	err_prefix(&e, "Operation %s on bitmap %.200s failed: ", s->what, b->name);
 	return img_error(&e);
 }
 

@@ -6,6 +6,7 @@
 #include "block_int.h"
 
 bool img_may_have_bitmaps(const struct blk_node *n);
+bool img_has_bitmaps(struct blk_node *n);
 /* Whether all bitmaps of n can be copied: 0, or 1: told. */
 int img_check_bitmaps(struct blk_node *n, bool skip_broken);
 /* Copies those that are not in use. 0, or 1: told. */

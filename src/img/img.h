@@ -132,6 +132,19 @@ struct img_status {
 /* base: layers from that one down do not count; NULL: all do. */
 int img_status(struct blk_node *n, const struct blk_node *base, uint64_t off, uint64_t len,
 	       struct img_status *out);
+/* Where that is stored; file: NULL: nowhere. */
+struct img_place {
+	struct blk_node *file;
+	uint64_t off;
+};
+/* What img_status_below has asked a layer already; zeroed to begin with. */
+struct img_below {
+	const struct blk_node *asked;
+	bool sparse;
+};
+/* The same, and what is stored but was never written in the file below is told as zeroes. */
+int img_status_below(struct blk_node *n, uint64_t off, uint64_t len, struct img_below *b,
+		     struct img_status *out, struct img_place *place);
 bool img_is_zero(const void *buf, size_t len);
 
 /* --- work in parallel (work.c) --- */

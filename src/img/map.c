@@ -10,6 +10,7 @@
 struct entry {
 	uint64_t start, length, offset;
 	struct img_status s;
+	const struct blk_node *file; /* where it is stored, if anywhere */
 	bool data, zero, present, has_offset;
 };
 
@@ -18,62 +19,25 @@ struct map {
 	bool json;
 	uint64_t start, length;
 	bool first;
-	const struct blk_node *asked; /* sparse_below, and what it said */
-	bool answer;
+	struct img_below below;
 };
-
-/* Asked once for each layer. */
-static bool sparse_below(struct map *m, struct blk_node *n)
-{
-	bool (*ask)(struct blk_node *) = n->drv->image ? n->drv->image->sparse_below : NULL;
-
-	if (m->asked != n) {
-		m->asked = n;
-		m->answer = ask && ask(n);
-	}
-	return m->answer;
-}
-
-static struct blk_node *data_file(struct blk_node *n)
-{
-	const struct blk_image_ops *ops = n->drv->image;
-
-	return ops && ops->data_file ? ops->data_file(n) : n->file;
-}
-
-/* Stored, but never written below: as far as that goes. */
-static void look_below(struct map *m, struct entry *e)
-{
-	struct blk_node *file = data_file(e->s.node);
-	uint64_t bytes;
-	unsigned flags;
-
-	if (!file || !e->has_offset || !sparse_below(m, e->s.node) ||
-	    blk_node_status(file, e->offset, e->length, &bytes, &flags))
-		return;
-	e->zero = flags & BLK_ZERO;
-	if (bytes && bytes < e->length)
-		e->length = bytes;
-}
 
 static int look(struct map *m, struct blk_node *n, uint64_t off, uint64_t len, struct entry *e)
 {
-	const struct blk_driver *drv;
+	struct img_place place;
 	int rc;
 
 	*e = (struct entry){ .start = off };
-	rc = img_status(n, NULL, off, len, &e->s);
+	rc = img_status_below(n, off, len, &m->below, &e->s, &place);
 	if (rc)
 		return rc;
-	drv = e->s.node->drv;
 	e->length = e->s.bytes;
 	e->data = e->s.flags & BLK_DATA;
 	e->zero = e->s.flags & BLK_ZERO;
 	e->present = e->s.flags & BLK_ALLOCATED;
-	if (drv->place)
-		e->has_offset = drv->place(e->s.node, off, &e->offset);
-	if (e->data && !e->zero)
-		look_below(m, e);
+	e->has_offset = place.file;
+	e->offset = place.off;
+	e->file = place.file;
 	return 0;
 }
 
@@ -112,7 +76,7 @@ static int print(struct map *m, const struct entry *e)
 	if (!e->has_offset)
 		return img_fail("File contains external, encrypted or compressed clusters.");
 	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start, e->length, e->offset,
-	       data_file(e->s.node)->filename);
+	       e->file->filename);
 	return 0;
 }
 

@@ -24,11 +24,13 @@ struct measure {
 static int count_data(struct blk_node *src, uint64_t cluster, uint64_t *data)
 {
 	uint64_t counted = 0; /* up to here */
+	struct img_below below = { 0 };
+	struct img_place place;
 	struct img_status s;
 
 	*data = 0;
 	for (uint64_t off = 0; off < src->size; off += s.bytes) {
-		int rc = img_status(src, NULL, off, src->size - off, &s);
+		int rc = img_status_below(src, off, src->size - off, &below, &s, &place);
 		uint64_t end;
 
 		if (rc)

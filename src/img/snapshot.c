@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bitmaps.h"
 #include "img.h"
 #include "snapshots.h"
 
@@ -160,6 +161,9 @@ static int act(const struct snapshot *s, struct blk_node *n)
 
 	if (s->create)
 		return change(n, "create", s->create, ops->snap_create);
+	if (s->apply && img_has_bitmaps(n))
+		return img_fail("Could not apply snapshot '%s': Device has active dirty bitmaps",
+				s->apply);
 	if (s->apply)
 		return change(n, "apply", s->apply, ops->snap_apply);
 	if (s->remove)

@@ -35,6 +35,45 @@ int img_status(struct blk_node *n, const struct blk_node *base, uint64_t off, ui
 	return 0;
 }
 
+static struct blk_node *data_file(const struct blk_node *n)
+{
+	const struct blk_image_ops *ops = n->drv->image;
+
+	return ops && ops->data_file ? ops->data_file(n) : n->file;
+}
+
+/* Asked once for each layer: it may take long. */
+static bool is_sparse(struct img_below *b, struct blk_node *n)
+{
+	bool (*ask)(struct blk_node *) = n->drv->image ? n->drv->image->sparse_below : NULL;
+
+	if (b->asked != n) {
+		b->asked = n;
+		b->sparse = ask && ask(n);
+	}
+	return b->sparse;
+}
+
+int img_status_below(struct blk_node *n, uint64_t off, uint64_t len, struct img_below *b,
+		     struct img_status *out, struct img_place *place)
+{
+	uint64_t bytes;
+	unsigned flags;
+	int rc = img_status(n, NULL, off, len, out);
+
+	*place = (struct img_place){ 0 };
+	if (rc || !out->node->drv->place || !out->node->drv->place(out->node, off, &place->off))
+		return rc;
+	place->file = data_file(out->node);
+	if (!(out->flags & BLK_DATA) || out->flags & BLK_ZERO || !is_sparse(b, out->node) ||
+	    blk_node_status(place->file, place->off, out->bytes, &bytes, &flags))
+		return 0;
+	out->flags |= flags & BLK_ZERO;
+	if (bytes && bytes < out->bytes)
+		out->bytes = bytes;
+	return 0;
+}
+
 bool img_is_zero(const void *buf, size_t len)
 {
 	const uint8_t *p = buf;

@@ -53,7 +53,9 @@ t_info_chain() {
 }
 
 t_map_qcow2() {
+	local p o
 	chain
+	shared base.qcow2 top.qcow2
 	both map top.qcow2
 	both map --output=json top.qcow2
 	both map --output=json base.qcow2
@@ -61,6 +63,27 @@ t_map_qcow2() {
 	given comp.qcow2 qemu-img convert -c -O qcow2 top.qcow2 comp.qcow2
 	both map --output=json comp.qcow2
 	both_fail 1 "compressed clusters" map comp.qcow2
+	for p in off metadata falloc full; do
+		for o in cluster_size=64k cluster_size=4k extended_l2=on compat=0.10; do
+			given a.qcow2 qemu-img create -q -f qcow2 -o preallocation=$p,$o a.qcow2 4M
+			shared a.qcow2
+			both map --output=json a.qcow2
+			given b.qcow2 qemu-img create -q -f qcow2 -o preallocation=$p,$o b.qcow2 4M
+			io b.qcow2 'write 64k 64k' 'write -z 1M 200k' 'write -zu 2M 200k' 'write 3M 10k' 'discard 3500k 200k'
+			shared b.qcow2
+			both map b.qcow2
+			both map --output=json b.qcow2
+		done
+	done
+	given a.qcow2 qemu-img create -q -f qcow2 -b b.qcow2 -F qcow2 -o extended_l2=on a.qcow2 5M
+	io a.qcow2 'write 128k 64k' 'write -z 1200k 200k' 'write 3100k 10k' 'write -c 2M 64k' 'write 4900k 1k'
+	shared a.qcow2
+	both map --output=json a.qcow2
+	given a.qcow2 qemu-img create -q -f qcow2 -o data_file=data.raw a.qcow2 5M
+	io a.qcow2 'write 128k 64k' 'write -z 1M 64k'
+	shared a.qcow2 data.raw
+	both map a.qcow2
+	both map --output=json a.qcow2
 }
 
 t_convert_qcow2() {

@@ -76,13 +76,18 @@ t_info() {
 t_map_raw() {
 	given a.img qemu-img create -f raw a.img 8M
 	io a.img 'write -P 7 1M 64k' 'write -P 7 5M 4k'
-	ln -f "$T/q/a.img" "$T/p/a.img" # a copy may have other holes
+	shared a.img
 	both map a.img
 	both map --output=json a.img
 	both map --output=json -s 1M -l 2M a.img
 	both map --output=json --start-offset=100 --max-length=1000 a.img
 	both map --output=json -s 100M a.img
 	both map -s 100M a.img
+	given f.img fallocate -l 1M f.img
+	io f.img 'write 64k 64k'
+	shared f.img
+	both map --output=json f.img
+	both map f.img
 	head -c 3 /dev/urandom >"$T/q/odd.img"
 	cp "$T/q/odd.img" "$T/p"
 	both map --output=json odd.img
@@ -258,18 +263,25 @@ t_in_use() {
 	coproc qemu-io -f raw "$T/p/a.img"
 	local pid=$COPROC_PID
 	read -r -N 8 -u "${COPROC[0]}" # its prompt: it has the image
-	for c in info map "map --output=json" "info --output=json" "snapshot -l" measure; do
-		ours_ok $c a.img
+	for c in info map "map --output=json" "info --output=json" "snapshot -l" measure "compare a.img" "bench -c 1" \
+		"convert -O raw" "dd of=x if=a.img"; do
+		case $c in
+		convert*) set -- $c a.img x ;;
+		dd*) set -- $c ;;
+		*) set -- $c a.img ;;
+		esac
+		ours_ok "$@"
 		says "a.img' .*process $pid \(qemu-io\)"
+		[ "$(grep -c . "$T/p.err")" -le 2 ] || fail "$c: $(cat "$T/p.err")"
 	done
-	for c in "compare a.img" "check" "bench -c 1" "convert -O raw" "dd of=x if=a.img" "resize -f raw" \
-		"create -f raw -q" "convert -n -f raw -O raw other.img"; do
+	[ "$(ours check a.img 2>&1 >/dev/null | grep -c "process $pid")" = 1 ] || fail "check does not say who"
+	for c in "resize -f raw" "create -f raw -q" "convert -n -f raw -O raw other.img" "bench -w -c 1 -f raw" \
+		"snapshot -c s -f raw" "bitmap --add -f raw" "rebase -u -b x -F raw" "commit -f raw" "convert -O raw other.img"; do
 		truncate -s 1M "$T/p/other.img"
 		case $c in
-		dd*) set -- $c ;;
 		resize*) set -- $c a.img +1M ;;
 		create*) set -- $c a.img 1M ;;
-		"convert -O"*) set -- $c a.img x ;;
+		bitmap*) set -- $c a.img b ;;
 		*) set -- $c a.img ;;
 		esac
 		ours "$@" >"$T/p.out" 2>"$T/p.err" && fail "$*: took an image in use"
@@ -285,7 +297,7 @@ t_in_use() {
 
 t_help() {
 	ours_ok --help
-	for c in amend bench check commit compare convert create dd info map measure rebase resize snapshot; do
+	for c in amend bench bitmap check commit compare convert create dd info map measure rebase resize snapshot; do
 		grep -q "^  $c " "$T/p.out" || fail "--help lacks $c"
 		ours $c --help | grep -q "^  $c " || fail "$c --help"
 		grep -q "^\.It Cm $c " docs/posada-img.1 || fail "docs/posada-img.1 lacks $c"
