@@ -56,6 +56,7 @@
 #include "luks.h"
 #include "opts.h"
 #include "props.h"
+#include "slab.h"
 #include "wire/qcow2.h"
 
 #define QCOW2_L1_MAX (32u << 20) /* bytes */
@@ -76,11 +77,11 @@ struct qcow2;
 /* A slice of an L2 table or of a refcount block: a whole cluster of it when clusters are small. */
 struct qcow2_table {
 	void *data; /* cache->unit bytes, as on disk */
+	struct slab_chunk *chunk; /* of data */
 	void *frozen; /* what write-back shall write, when data has changed since it began */
 	uint64_t host; /* where in the file */
 	uint32_t slot;
 	unsigned pins; /* not to be evicted */
-	bool used; /* since the clock's hand passed */
 	bool dirty; /* in the cache's dirty list */
 	bool writing; /* to be written by the write-back that is going on */
 	bool loading; /* data are not there yet */
@@ -94,7 +95,12 @@ struct qcow2_cache {
 	struct qcow2 *q;
 	uint32_t unit; /* bytes of a table */
 	uint64_t n_slots;
-	struct qcow2_table **slot; /* by place in the disk, or in the file; NULL: not in memory */
+	/* by place in the disk, or in the file; NULL: not in memory */
+	struct qcow2_table **slot;
+	/* The same for requests in a hurry, who miss the caches once less so. */
+	void **ready; /* data, once they are there */
+	uint8_t *used; /* since the clock's hand passed */
+	struct slab mem; /* for data */
 	struct qcow2_table **ring; /* all, for the clock */
 	unsigned n, max, room, hand; /* tables there are, may be, have place in ring */
 	struct qcow2_table *dirty; /* list */
@@ -114,14 +120,16 @@ int qcow2_cache_grow(struct qcow2_cache *c, uint64_t n_slots);
 int qcow2_cache_get(struct qcow2_cache *c, uint64_t slot, uint64_t host, bool zero,
 		    struct qcow2_table **out);
 /* The same without waiting: NULL when it is not in memory. */
+static inline void *qcow2_cache_peek_data(const struct qcow2_cache *c, uint64_t slot)
+{
+	if (slot >= c->n_slots)
+		return NULL;
+	c->used[slot] = 1;
+	return c->ready[slot];
+}
 static inline struct qcow2_table *qcow2_cache_peek(const struct qcow2_cache *c, uint64_t slot)
 {
-	struct qcow2_table *t = slot < c->n_slots ? c->slot[slot] : NULL;
-
-	if (!t || t->loading)
-		return NULL;
-	t->used = true;
-	return t;
+	return qcow2_cache_peek_data(c, slot) ? c->slot[slot] : NULL;
 }
 /* Before t->data is changed: it will be written back. -ENOMEM. Never waits. */
 int qcow2_cache_dirty(struct qcow2_cache *c, struct qcow2_table *t);

@@ -5,7 +5,8 @@
  *
  * A table is found by its place (slot), not by its offset. When there is no room, the
  * clock's hand takes the next one that is clean and has not been used since it
- * came by; when all are dirty, all are written.
+ * came by; when all are dirty, all are written. While there is room, the neighbours
+ * of a table in the file are read with it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@ enum {
 	SECTOR = 512,
 	RUN_MAX = 256 << 10, /* neighbours that are written in one go, bytes */
 	RUNS = 16, /* writes at once */
+	READ_MOST = 64 << 10, /* neighbours that are read in one go, bytes */
+	NEIGHBOURS = READ_MOST / 4096, /* smaller ones fill a cluster each */
 };
 
 /* --- tables --- */
@@ -30,28 +33,42 @@ int qcow2_cache_init(struct qcow2_cache *c, struct qcow2 *q, uint32_t unit, uint
 	c->unit = unit;
 	c->n_slots = n_slots;
 	c->max = max < 2 ? 2 : max > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)max;
+	c->mem.unit = unit;
 	c->slot = calloc(n_slots ? n_slots : 1, sizeof(*c->slot));
-	return c->slot ? 0 : -ENOMEM;
+	c->ready = calloc(n_slots ? n_slots : 1, sizeof(*c->ready));
+	c->used = calloc(n_slots ? n_slots : 1, 1);
+	return c->slot && c->ready && c->used ? 0 : -ENOMEM;
+}
+
+/* *p, an array of old elements, gets n; the new ones are zero. */
+static int grow(void *p, uint64_t old, uint64_t n, size_t size)
+{
+	char *was, *now;
+
+	memcpy(&was, p, sizeof(was));
+	now = realloc(was, n * size);
+	if (!now)
+		return -ENOMEM;
+	memset(now + old * size, 0, (n - old) * size);
+	memcpy(p, &now, sizeof(now));
+	return 0;
 }
 
 int qcow2_cache_grow(struct qcow2_cache *c, uint64_t n_slots)
 {
-	struct qcow2_table **slot;
-
 	if (n_slots <= c->n_slots)
 		return 0;
-	slot = realloc(c->slot, n_slots * sizeof(*slot));
-	if (!slot)
+	if (grow(&c->slot, c->n_slots, n_slots, sizeof(*c->slot)) ||
+	    grow(&c->ready, c->n_slots, n_slots, sizeof(*c->ready)) ||
+	    grow(&c->used, c->n_slots, n_slots, 1))
 		return -ENOMEM;
-	memset(slot + c->n_slots, 0, (n_slots - c->n_slots) * sizeof(*slot));
-	c->slot = slot;
 	c->n_slots = n_slots;
 	return 0;
 }
 
-static void free_table(struct qcow2_table *t)
+static void free_table(struct qcow2_cache *c, struct qcow2_table *t)
 {
-	free(t->data);
+	slab_put(&c->mem, t->chunk, t->data);
 	free(t->frozen);
 	free(t);
 }
@@ -59,10 +76,13 @@ static void free_table(struct qcow2_table *t)
 /* Out of the cache; it is in no list. */
 static void remove_table(struct qcow2_cache *c, struct qcow2_table *t)
 {
-	c->slot[t->slot] = NULL;
+	if (c->slot[t->slot] == t) {
+		c->slot[t->slot] = NULL;
+		c->ready[t->slot] = NULL;
+	}
 	c->ring[t->ring] = c->ring[--c->n];
 	c->ring[t->ring]->ring = t->ring;
-	free_table(t);
+	free_table(c, t);
 }
 
 static struct qcow2_table *add_table(struct qcow2_cache *c, uint64_t slot, uint64_t host)
@@ -79,13 +99,12 @@ static struct qcow2_table *add_table(struct qcow2_cache *c, uint64_t slot, uint6
 		c->room = room;
 	}
 	t = calloc(1, sizeof(*t));
-	if (!t || posix_memalign(&t->data, c->unit < 4096 ? 512 : 4096, c->unit)) {
+	if (!t || !(t->data = slab_get(&c->mem, &t->chunk))) {
 		free(t);
 		return NULL;
 	}
 	t->host = host;
 	t->slot = (uint32_t)slot;
-	t->used = true;
 	t->ring = c->n;
 	c->ring[c->n++] = t;
 	c->slot[slot] = t;
@@ -106,9 +125,11 @@ static void unlist_dirty(struct qcow2_cache *c, struct qcow2_table *t)
 void qcow2_cache_free(struct qcow2_cache *c)
 {
 	for (unsigned i = 0; i < c->n; i++)
-		free_table(c->ring[i]);
+		free_table(c, c->ring[i]);
 	free(c->ring);
 	free(c->slot);
+	free(c->ready);
+	free(c->used);
 	*c = (struct qcow2_cache){ 0 };
 }
 
@@ -136,10 +157,10 @@ void qcow2_cache_clean(struct qcow2_cache *c)
 	for (unsigned i = c->n; i-- > 0;) {
 		struct qcow2_table *t = c->ring[i];
 
-		if (!t->used && !in_use(t))
+		if (!c->used[t->slot] && !in_use(t))
 			remove_table(c, t);
 		else
-			t->used = false;
+			c->used[t->slot] = 0;
 	}
 }
 
@@ -150,11 +171,11 @@ static bool evict_one(struct qcow2_cache *c)
 
 		c->hand = c->hand + 1 < c->n ? c->hand + 1 : 0;
 		t = c->ring[c->hand];
-		if (!t->used && !in_use(t)) {
+		if (!c->used[t->slot] && !in_use(t)) {
 			remove_table(c, t);
 			return true;
 		}
-		t->used = false;
+		c->used[t->slot] = 0;
 	}
 	return false;
 }
@@ -174,6 +195,92 @@ static int make_room(struct qcow2_cache *c)
 	return rc;
 }
 
+/* --- reading --- */
+
+/* Tables that are read together, one behind the other in the file. */
+struct batch {
+	struct qcow2_table *t[NEIGHBOURS];
+	struct iovec iov[NEIGHBOURS];
+	unsigned n;
+	uint64_t host;
+};
+
+static int batch_add(struct qcow2_cache *c, struct batch *b, uint64_t slot, uint64_t host)
+{
+	struct qcow2_table *t = add_table(c, slot, host);
+
+	if (!t)
+		return -ENOMEM;
+	t->loading = true;
+	t->pins++;
+	b->iov[b->n] = (struct iovec){ .iov_base = t->data, .iov_len = c->unit };
+	b->t[b->n++] = t;
+	return 0;
+}
+
+/* They are there; or after an error none of them is, and who waits for one tries again. */
+static void batch_end(struct qcow2_cache *c, struct batch *b, int rc)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct qcow2_table *t = b->t[i];
+
+		t->loading = false;
+		if (rc)
+			c->slot[t->slot] = NULL;
+		else
+			c->ready[t->slot] = t->data;
+		co_queue_wake_all(&t->loaded);
+		t->pins--;
+		if (rc)
+			remove_table(c, t);
+	}
+}
+
+/* [co] The table of slot alone. */
+static int read_one(struct qcow2_cache *c, uint64_t slot, uint64_t host)
+{
+	struct batch b = { .n = 0 };
+	int rc = batch_add(c, &b, slot, host);
+
+	if (!rc)
+		rc = co_pread(c->q->node->file, host, b.t[0]->data, c->unit);
+	batch_end(c, &b, rc);
+	return rc;
+}
+
+/* How many tables of a cluster are looked at: a power of two. */
+static uint64_t neighbours(const struct qcow2_cache *c)
+{
+	uint64_t most = c->q->cluster_size < READ_MOST ? c->q->cluster_size : READ_MOST;
+
+	return most > c->unit ? most / c->unit : 1;
+}
+
+/* [co] The table of slot and those around it in its cluster that are not in memory either. */
+static int read_around(struct qcow2_cache *c, uint64_t slot, uint64_t host)
+{
+	uint64_t n = neighbours(c), first = slot, end = slot + 1, start = slot - slot % n;
+	struct batch b = { .n = 0 };
+	int rc = 0;
+
+	while (first > start && !c->slot[first - 1])
+		first--;
+	while (end < start + n && end < c->n_slots && !c->slot[end])
+		end++;
+	b.host = host - (slot - first) * c->unit;
+	if (end - first < 2 || c->n + n > c->max ||
+	    b.host + (end - first) * c->unit > c->q->node->file->size)
+		return read_one(c, slot, host);
+	for (uint64_t s = first; !rc && s < end; s++)
+		rc = batch_add(c, &b, s, b.host + (s - first) * c->unit);
+	if (!rc)
+		rc = co_iov(c->q->node->file, BLK_READ, b.host, b.n * (uint64_t)c->unit, b.iov, b.n,
+			    0);
+	batch_end(c, &b, rc);
+	/* What is wrong may be with a neighbour. */
+	return rc && !c->slot[slot] ? read_one(c, slot, host) : 0;
+}
+
 int qcow2_cache_get(struct qcow2_cache *c, uint64_t slot, uint64_t host, bool zero,
 		    struct qcow2_table **out)
 {
@@ -182,40 +289,30 @@ int qcow2_cache_get(struct qcow2_cache *c, uint64_t slot, uint64_t host, bool ze
 
 	if (slot >= c->n_slots)
 		return -EIO;
-	while ((t = c->slot[slot]) && t->loading)
-		co_queue_wait(&t->loaded);
-	if (!t) {
+	for (;;) {
+		while ((t = c->slot[slot]) && t->loading)
+			co_queue_wait(&t->loaded);
+		if (t)
+			break;
 		rc = make_room(c);
 		if (rc)
 			return rc;
 		/* Others may have been here while room was made. */
 		if (c->slot[slot])
-			return qcow2_cache_get(c, slot, host, zero, out);
-		t = add_table(c, slot, host);
-		if (!t)
-			return -ENOMEM;
+			continue;
 		if (zero) {
+			t = add_table(c, slot, host);
+			if (!t)
+				return -ENOMEM;
 			memset(t->data, 0, c->unit);
-			*out = t;
-			return 0;
+			c->ready[slot] = t->data;
+			break;
 		}
-		t->loading = true;
-		t->pins++;
-		rc = co_pread(c->q->node->file, host, t->data, c->unit);
-		t->loading = false;
+		rc = read_around(c, slot, host);
 		if (rc)
-			c->slot[slot] = NULL; /* who waits for it tries again */
-		co_queue_wake_all(&t->loaded);
-		t->pins--;
-		if (rc) {
-			struct qcow2_table *other = c->slot[slot];
-
-			remove_table(c, t);
-			c->slot[slot] = other;
 			return rc;
-		}
 	}
-	t->used = true;
+	c->used[slot] = 1;
 	*out = t;
 	return 0;
 }

@@ -382,7 +382,7 @@ static bool pass_on(struct qcow2 *q, struct blk_io *io, uint64_t host)
 
 /* The entries of all that io touches, when they are one after the other in one slice. */
 struct entries {
-	struct qcow2_table *t;
+	struct be64 *table;
 	unsigned first, n;
 	uint64_t in; /* where in the first cluster */
 };
@@ -393,8 +393,8 @@ static bool find_entries(const struct qcow2 *q, const struct blk_io *io, struct 
 
 	if (io->off >> q->slice_bits != last >> q->slice_bits)
 		return false;
-	e->t = qcow2_cache_peek(&q->l2, io->off >> q->slice_bits);
-	if (!e->t)
+	e->table = qcow2_cache_peek_data(&q->l2, io->off >> q->slice_bits);
+	if (!e->table)
 		return false;
 	e->first = (unsigned)(io->off >> q->cluster_bits) & (q->slice_entries - 1);
 	e->n = (unsigned)((last >> q->cluster_bits) - (io->off >> q->cluster_bits)) + 1;
@@ -421,7 +421,7 @@ static bool plain_row(const struct qcow2 *q, const struct blk_io *io, const stru
 		      uint64_t with, uint64_t *host)
 {
 	const uint64_t odd = QCOW2_COMPRESSED | QCOW2_L2_RESERVED | QCOW2_ZERO;
-	const struct be64 *word = e->t->data;
+	const struct be64 *word = e->table;
 	unsigned words = q->ext_l2 ? 2 : 1;
 	uint64_t first = be64_to_cpu(word[e->first * words]);
 
@@ -460,7 +460,7 @@ static bool fast_read(struct qcow2 *q, struct blk_io *io)
 static bool first_write(struct qcow2 *q, struct blk_io *io, const struct entries *e)
 {
 	unsigned words = q->ext_l2 ? 2 : 1;
-	struct be64 *word = (struct be64 *)e->t->data + e->first * words;
+	struct be64 *word = e->table + e->first * words;
 	uint64_t l1, host;
 
 	if (e->n != 1 || q->external || qcow2_alloc_overlaps(q, io->off, io->len) ||
@@ -474,7 +474,7 @@ static bool first_write(struct qcow2 *q, struct blk_io *io, const struct entries
 	host = qcow2_alloc_now(q);
 	if (!host)
 		return false;
-	if (qcow2_cache_dirty(&q->l2, e->t)) {
+	if (qcow2_cache_dirty(&q->l2, q->l2.slot[io->off >> q->slice_bits])) {
 		qcow2_free(q, host, q->cluster_size, false);
 		return false;
 	}

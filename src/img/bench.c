@@ -78,10 +78,12 @@ static void submit(struct bench *b)
 				 .iov = &s->iov,
 				 .n_iov = 1,
 				 .done = on_done };
-	/* Back to the beginning at the end of the disk. */
+	/* Back to the beginning at the end of the disk, aligned as before. */
 	b->offset += b->step;
 	if (b->offset > b->n->size - b->size)
-		b->offset = b->n->size > b->size ? b->offset % (b->n->size - b->size + 1) : 0;
+		b->offset %= b->step;
+	if (b->offset > b->n->size - b->size)
+		b->offset = 0;
 	b->left--;
 	b->since_flush++;
 	b->in_flight++;

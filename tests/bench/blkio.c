@@ -3,9 +3,11 @@
  * The block layer alone, as `qemu-img bench` measures QEMU's: requests one behind the
  * other through the image, so many in flight, and how many a second.
  *
- *   blkio [-c COUNT] [-d DEPTH] [-s SIZE] [-S STEP] [-w] [-R] [-t CACHE] [-i AIO] [-f FORMAT] FILE
+ *   blkio [-c COUNT] [-d DEPTH] [-s SIZE] [-S STEP] [-w] [-R] [-l LENGTH] [-W COUNT] [-t CACHE]
+ *         [-i AIO] [-f FORMAT] FILE
  *
- * -R: at random places, multiples of SIZE. CACHE: none or writeback. AIO: threads, native,
+ * -R: at random places, multiples of SIZE. -l: only in the first LENGTH bytes of the disk. -W:
+ * COUNT requests before, that are not measured. CACHE: none or writeback. AIO: threads, native,
  * io_uring or auto.
  */
 #include <errno.h>
@@ -23,7 +25,7 @@
 struct run {
 	struct loop *loop;
 	struct blk_node *node;
-	uint64_t count, left, size, step, at, random;
+	uint64_t count, before, left, size, step, length, at, random;
 	unsigned in_flight;
 	enum blk_op op;
 	bool at_random;
@@ -42,10 +44,10 @@ static uint64_t next_offset(struct run *r)
 
 	if (r->at_random) {
 		r->random = r->random * 6364136223846793005u + 1442695040888963407u;
-		return (r->random >> 20) % (r->node->size / r->size) * r->size;
+		return (r->random >> 20) % (r->length / r->size) * r->size;
 	}
 	r->at += r->step;
-	if (r->at + r->size > r->node->size)
+	if (r->at + r->size > r->length)
 		r->at = 0;
 	return off;
 }
@@ -102,13 +104,16 @@ static double seconds(const struct timeval *a)
 	return (double)a->tv_sec + (double)a->tv_usec / 1e6;
 }
 
-static void report(const struct run *r, double elapsed)
+static double cpu_seconds(void)
 {
 	struct rusage u;
-	double cpu;
 
 	getrusage(RUSAGE_SELF, &u);
-	cpu = seconds(&u.ru_utime) + seconds(&u.ru_stime);
+	return seconds(&u.ru_utime) + seconds(&u.ru_stime);
+}
+
+static void report(const struct run *r, double elapsed, double cpu)
+{
 	printf("Run completed in %.3f seconds.\n", elapsed);
 	printf("%.0f requests a second, %.2f us of CPU a request\n", (double)r->count / elapsed,
 	       cpu * 1e6 / (double)r->count);
@@ -129,11 +134,23 @@ static int set_aio(struct blk_open *how, const char *name)
 
 static int usage(void)
 {
-	fputs("usage: blkio [-c COUNT] [-d DEPTH] [-s SIZE] [-S STEP] [-w] [-R] [-t "
-	      "none|writeback] "
-	      "[-i AIO] [-f FORMAT] FILE\n",
+	fputs("usage: blkio [-c COUNT] [-d DEPTH] [-s SIZE] [-S STEP] [-w] [-R] "
+	      "[-l LENGTH] [-W COUNT] [-t none|writeback] [-i AIO] [-f FORMAT] FILE\n",
 	      stderr);
 	return EXIT_FAILURE;
+}
+
+/* Count requests, and how long they took. */
+static double turn(struct run *r, struct slot *slots, unsigned depth, uint64_t count)
+{
+	uint64_t start = loop_now_ns();
+
+	r->left = count;
+	for (unsigned i = 0; i < depth && r->left; i++)
+		next(&slots[i]);
+	if (r->in_flight)
+		loop_run(r->loop);
+	return (double)(loop_now_ns() - start) / 1e9;
 }
 
 static int bench(struct run *r, unsigned depth, const struct blk_open *how, const char *format,
@@ -141,7 +158,7 @@ static int bench(struct run *r, unsigned depth, const struct blk_open *how, cons
 {
 	struct slot *slots = make_slots(r, depth);
 	struct err e = { 0 };
-	uint64_t start;
+	double elapsed, cpu;
 
 	if (!slots || loop_create(&r->loop, &e) ||
 	    blk_node_open_file(file, format, how, &r->node, &e) ||
@@ -149,18 +166,19 @@ static int bench(struct run *r, unsigned depth, const struct blk_open *how, cons
 		err_print(&e);
 		return EXIT_FAILURE;
 	}
-	if (r->size > r->node->size) {
+	if (!r->length || r->length > r->node->size)
+		r->length = r->node->size;
+	if (r->size > r->length) {
 		fputs("blkio: the image is smaller than a request\n", stderr);
 		return EXIT_FAILURE;
 	}
-	start = loop_now_ns();
-	for (unsigned i = 0; i < depth && r->left; i++)
-		next(&slots[i]);
-	loop_run(r->loop);
+	turn(r, slots, depth, r->before);
+	cpu = cpu_seconds();
+	elapsed = r->ret ? 0 : turn(r, slots, depth, r->count);
 	if (r->ret)
 		fprintf(stderr, "blkio: %s\n", strerror(-r->ret));
 	else
-		report(r, (double)(loop_now_ns() - start) / 1e9);
+		report(r, elapsed, cpu_seconds() - cpu);
 	blk_node_detach(r->node);
 	blk_node_close(r->node);
 	loop_destroy(r->loop);
@@ -177,7 +195,7 @@ int main(int argc, char **argv)
 	unsigned depth = 64;
 	int c;
 
-	while ((c = getopt(argc, argv, "c:d:s:S:wRt:i:f:")) >= 0) {
+	while ((c = getopt(argc, argv, "c:d:s:S:wRl:W:t:i:f:")) >= 0) {
 		if (c == 'c')
 			r.count = strtoull(optarg, NULL, 0);
 		else if (c == 'd')
@@ -190,6 +208,10 @@ int main(int argc, char **argv)
 			r.op = BLK_WRITE;
 		else if (c == 'R')
 			r.at_random = true;
+		else if (c == 'l')
+			r.length = strtoull(optarg, NULL, 0);
+		else if (c == 'W')
+			r.before = strtoull(optarg, NULL, 0);
 		else if (c == 't')
 			how.direct = !strcmp(optarg, "none");
 		else if (c == 'f')
@@ -200,7 +222,6 @@ int main(int argc, char **argv)
 	if (optind + 1 != argc || !r.count || !depth || !r.size)
 		return usage();
 	how.readonly = r.op == BLK_READ;
-	r.left = r.count;
 	r.step = r.step ? r.step : r.size;
 	return bench(&r, depth, &how, format, argv[optind]);
 }
