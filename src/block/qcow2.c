@@ -228,12 +228,19 @@ static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 	return a < b + b_len && b < a + a_len;
 }
 
-bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len)
+bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len)
 {
-	return host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
-	       overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
-	       (be32_to_cpu(q->hdr.nb_snapshots) &&
-		overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1));
+	uint64_t at = host & ~(q->cluster_size - 1);
+
+	if (host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
+	    overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
+	    (be32_to_cpu(q->hdr.nb_snapshots) &&
+	     overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)))
+		return true;
+	for (; at < host + len; at += q->cluster_size)
+		if (qcow2_array_refers(&q->l1, at) || qcow2_array_refers(&q->reftable, at))
+			return true;
+	return false;
 }
 
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...)
@@ -550,13 +557,6 @@ static int load_array(struct qcow2 *q, struct qcow2_array *a, uint64_t host, uin
 		return err_set(e, ERR_INPUT, -rc, "%s: cannot read the %s table: %s",
 			       q->node->filename, name, strerror(-rc));
 	return 0;
-}
-
-static void free_array(struct qcow2_array *a)
-{
-	free(a->entry);
-	free(a->changed);
-	*a = (struct qcow2_array){ 0 };
 }
 
 /* Bytes of a slice: small ones, unless there would be too many. */
@@ -930,8 +930,8 @@ static void qcow2_close(struct blk_node *n)
 		blk_node_close(q->data);
 	qcow2_cache_free(&q->l2);
 	qcow2_cache_free(&q->refs);
-	free_array(&q->l1);
-	free_array(&q->reftable);
+	qcow2_array_free(&q->l1);
+	qcow2_array_free(&q->reftable);
 	free(q->freed[0].item);
 	free(q->freed[1].item);
 	qcow2_io_free(q);
@@ -1079,13 +1079,13 @@ int qcow2_grow_l1(struct qcow2 *q, uint64_t n)
 	}
 	if (rc) {
 		q->hdr = was;
-		free_array(&a);
+		qcow2_array_free(&a);
 		return rc;
 	}
 	q->l1 = a;
 	if (old.n)
 		qcow2_free(q, old.host, old.n * 8, false);
-	free_array(&old);
+	qcow2_array_free(&old);
 	return 0;
 }
 

@@ -149,6 +149,10 @@ struct qcow2_array {
 	uint64_t host; /* in the file */
 	uint8_t *changed; /* per sector of 512 bytes */
 	uint64_t first_changed, end_changed; /* sectors */
+	/* Bits of what the entries refer to, by a hash: qcow2_array_refers. */
+	uint64_t *marks;
+	uint64_t n_marks; /* words, a power of 2 */
+	uint64_t marked; /* entries since they were made */
 };
 
 static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
@@ -157,6 +161,9 @@ static inline uint64_t qcow2_array_get(const struct qcow2_array *a, uint64_t i)
 }
 /* i < a->n; written back later. */
 void qcow2_array_set(struct qcow2_array *a, uint64_t i, uint64_t value);
+/* Whether an entry refers to the cluster at host. Fast, when none does. */
+bool qcow2_array_refers(struct qcow2_array *a, uint64_t host);
+void qcow2_array_free(struct qcow2_array *a);
 
 /* Guest clusters that are being allocated; who touches them waits. */
 struct qcow2_alloc {
@@ -283,8 +290,13 @@ int qcow2_ext_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* [co] A longer L1 table, elsewhere; the header names it, then the old one is given back. */
 int qcow2_grow_l1(struct qcow2 *q, uint64_t n);
-/* Whether [host, host + len) touches the header, L1, refcount table or snapshot table. */
-bool qcow2_is_metadata(const struct qcow2 *q, uint64_t host, uint64_t len);
+/*
+ * Whether [host, host + len) touches the header, L1, an active L2 table, the refcount table or a
+ * block of it, or the snapshot table. Asked for each cluster that is taken, and for each place that
+ * data are written to: in an image whose tables overlap nothing is written over them, and what
+ * the refcounts wrongly call free is not taken.
+ */
+bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len);
 
 /* --- qcow2_refcount.c -------------------------------------------------------------------- */
 

@@ -449,10 +449,70 @@ static void mark_sector(struct qcow2_array *a, uint64_t s)
 	}
 }
 
+/*
+ * Two bits for each entry of 64 bits in marks: of clusters that no entry refers to, one in a
+ * thousand needs a look at all entries.
+ */
+static bool test_marks(struct qcow2_array *a, uint64_t host, bool set)
+{
+	uint64_t h = (host >> QCOW2_MIN_CLUSTER_BITS) * 0x9e3779b97f4a7c15ull;
+	uint64_t *x = &a->marks[h >> 32 & (a->n_marks - 1)], x_bit = 1ull << (h >> 26 & 63);
+	uint64_t *y = &a->marks[h >> 44 & (a->n_marks - 1)], y_bit = 1ull << (h >> 20 & 63);
+	bool was = *x & x_bit && *y & y_bit;
+
+	if (set) {
+		*x |= x_bit;
+		*y |= y_bit;
+	}
+	return was;
+}
+
+static void make_marks(struct qcow2_array *a)
+{
+	uint64_t n = 64;
+
+	while (n < a->n)
+		n *= 2;
+	a->marks = calloc(n, sizeof(*a->marks));
+	a->n_marks = n;
+	a->marked = 0;
+	for (uint64_t i = 0; a->marks && i < a->n; i++)
+		if (a->entry[i].raw)
+			test_marks(a, be64_to_cpu(a->entry[i]) & QCOW2_OFFSET_MASK, true);
+}
+
+bool qcow2_array_refers(struct qcow2_array *a, uint64_t host)
+{
+	if (!a->marks)
+		make_marks(a);
+	if (!a->marks || !test_marks(a, host, false))
+		return false;
+	for (uint64_t i = 0; i < a->n; i++)
+		if (a->entry[i].raw && (be64_to_cpu(a->entry[i]) & QCOW2_OFFSET_MASK) == host)
+			return true;
+	return false;
+}
+
 void qcow2_array_set(struct qcow2_array *a, uint64_t i, uint64_t value)
 {
 	a->entry[i] = cpu_to_be64(value);
 	mark_sector(a, i * sizeof(a->entry[0]) / SECTOR);
+	if (!a->marks)
+		return;
+	test_marks(a, value & QCOW2_OFFSET_MASK, true);
+	/* Those of entries that are gone stay: now and then they are made anew, when needed. */
+	if (++a->marked > 2 * a->n_marks) {
+		free(a->marks);
+		a->marks = NULL;
+	}
+}
+
+void qcow2_array_free(struct qcow2_array *a)
+{
+	free(a->entry);
+	free(a->changed);
+	free(a->marks);
+	*a = (struct qcow2_array){ 0 };
 }
 
 static void array_end(struct qcow2_array *a, struct piece *p, size_t n, uint8_t *copy, int rc)

@@ -20,6 +20,9 @@
 #include "err.h"
 #include "qcow2_walk.h"
 
+/* Copying a table changes what is referred to: so often all is gone through at most. */
+enum { ROUNDS = 4 };
+
 struct check {
 	struct qcow2_walk w;
 	struct qcow2 *q;
@@ -27,8 +30,8 @@ struct check {
 	struct err *e;
 	unsigned fix;
 	bool flags; /* COPIED flags are mended */
+	bool copied; /* a table has been: counts are others now */
 	struct be64 *table; /* a cluster */
-	int rc;
 };
 
 /* Counts a corruption, and says whether it is mended. */
@@ -145,7 +148,7 @@ static bool flag_right(struct check *c, uint64_t entry, uint64_t *refcount)
 	struct qcow2 *q = c->q;
 
 	*refcount = 0;
-	if (host < q->node->file->size && qcow2_refcount(q, host >> q->cluster_bits, refcount))
+	if (host < q->node->file->size && qcow2_recorded(q, host >> q->cluster_bits, refcount))
 		return true; /* said already */
 	return !(entry & QCOW2_COPIED) == (*refcount != 1);
 }
@@ -230,6 +233,7 @@ static int write_active(struct check *c, uint64_t i, uint64_t host)
 		rc = co_pwrite(q->node->file, now, c->table, q->cluster_size, 0);
 	if (rc)
 		return rc;
+	c->copied = true;
 	qcow2_array_set(&q->l1, i, now | QCOW2_COPIED);
 	return qcow2_free(q, host, q->cluster_size, false);
 }
@@ -254,7 +258,7 @@ static bool check_l1_entry(struct check *c, uint64_t i, uint64_t *entry, bool ac
 	if (bad & QCOW2_BAD_OUTSIDE)
 		say_outside(c, fix, host, c->q->cluster_size);
 	if (bad && fix)
-		*entry &= bad & QCOW2_NOWHERE ? 0 : ~QCOW2_L1_RESERVED;
+		*entry &= bad & QCOW2_NOWHERE || !host ? 0 : ~QCOW2_L1_RESERVED;
 	if (active && *entry & QCOW2_OFFSET_MASK && !flag_right(c, *entry, &refcount)) {
 		qcow2_check_say(c->out,
 				"%s OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
@@ -451,6 +455,16 @@ static int check_bitmaps(struct check *c)
 
 /* --- all of it --- */
 
+/* [co] All that was mended, in order; durable. */
+static int write_all(struct qcow2 *q)
+{
+	int rc = qcow2_write_back(q, true);
+
+	while (!rc && (q->freed[0].n || q->freed[1].n))
+		rc = qcow2_write_back(q, true);
+	return rc ? rc : qcow2_write_refcounts(q);
+}
+
 /* [co] The tables again: what is wrong with their entries. */
 static int check_entries(struct check *c)
 {
@@ -468,7 +482,24 @@ static int check_entries(struct check *c)
 	if (!rc)
 		rc = check_snapshots(c);
 	free(c->table);
-	return rc || !c->q->writable || !c->fix ? rc : qcow2_write_back(c->q, true);
+	return rc || !c->fix ? rc : write_all(c->q);
+}
+
+/* [co] Once through all. */
+static int check_once(struct check *c)
+{
+	int rc = qcow2_walk_init(&c->w, c->q, c->e);
+
+	c->copied = false;
+	if (!rc)
+		rc = qcow2_walk(&c->w);
+	if (!rc)
+		rc = qcow2_fix_refcounts(&c->w, c->fix, c->out, c->e);
+	if (!rc && (c->w.bad_entries || c->w.bad_tables || c->w.bad_flags))
+		rc = check_entries(c);
+	/* Those that were only looked at come from the file when they are needed. */
+	qcow2_cache_drop(&c->q->l2, 0, c->q->l2.n_slots);
+	return rc;
 }
 
 /* [co] The image is sound: its header says so. */
@@ -496,29 +527,44 @@ static void statistics(const struct check *c)
 	out->compressed_clusters = c->w.compressed;
 }
 
+static void walk_again(struct check *c)
+{
+	qcow2_walk_free(&c->w);
+	c->w = (struct qcow2_walk){ .zeroing = c->fix & BLK_FIX_ERRORS, .say = on_say, .ctx = c };
+}
+
+/* The file's last cluster is all there: as a table it is read whole. */
+static void fill_up(struct qcow2 *q)
+{
+	uint64_t end = qcow2_clusters(q, q->node->file->size) << q->cluster_bits;
+	struct err e;
+
+	if (end != q->node->file->size)
+		blk_node_truncate(q->node->file, end, &e); /* not a device, nor when it is full */
+}
+
 /* [co] */
 static int check(void *arg)
 {
 	struct check *c = arg;
-	struct qcow2 *q = c->q;
-	int rc = check_bitmaps(c);
+	int rc;
 
-	if (!rc)
-		rc = qcow2_walk_init(&c->w, q, c->e);
-	if (!rc)
-		rc = qcow2_walk(&c->w);
-	if (!rc)
-		rc = qcow2_fix_refcounts(&c->w, c->fix, c->out, c->e);
-	if (!rc && (c->w.bad_entries || c->w.bad_tables || c->w.bad_flags))
-		rc = check_entries(c);
+	if (c->fix & BLK_FIX_ERRORS)
+		fill_up(c->q);
+	rc = check_bitmaps(c);
+
+	for (unsigned round = 0; !rc && round < ROUNDS; round++) {
+		walk_again(c);
+		rc = check_once(c);
+		if (!c->copied)
+			break;
+	}
 	if (rc)
 		return rc;
 	statistics(c);
-	/* Those that were only looked at come from the file when they are needed. */
-	qcow2_cache_drop(&q->l2, 0, q->l2.n_slots);
 	if (!c->fix || c->out->corruptions || c->out->check_errors)
 		return 0;
-	return clear_bits(q);
+	return clear_bits(c->q);
 }
 
 int qcow2_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e)
@@ -530,7 +576,6 @@ int qcow2_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct 
 	if (fix && !q->writable)
 		return err_set(e, ERR_INPUT, EROFS, "%s cannot be written", n->filename);
 	*e->msg = '\0';
-	c.w = (struct qcow2_walk){ .zeroing = fix & BLK_FIX_ERRORS, .say = on_say, .ctx = &c };
 	rc = qcow2_run(q, check, &c);
 	qcow2_walk_free(&c.w);
 	if (rc && !*e->msg)

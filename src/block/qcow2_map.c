@@ -21,6 +21,13 @@
 
 /* --- entries --- */
 
+static bool has_host(const struct qcow2 *q, uint64_t desc)
+{
+	if (desc & QCOW2_COMPRESSED)
+		return false;
+	return (desc & QCOW2_OFFSET_MASK) || (q->external && desc & QCOW2_COPIED);
+}
+
 void qcow2_l2_read(const struct qcow2 *q, const struct qcow2_table *t, unsigned i, uint64_t *desc,
 		   uint64_t *bitmap)
 {
@@ -38,7 +45,7 @@ void qcow2_l2_read(const struct qcow2 *q, const struct qcow2_table *t, unsigned 
 	if (*desc & QCOW2_ZERO && q->v3) {
 		*desc &= ~QCOW2_ZERO;
 		*bitmap = 1ull << 32;
-	} else if (*desc & (QCOW2_OFFSET_MASK | QCOW2_COPIED)) {
+	} else if (has_host(q, *desc)) {
 		*bitmap = 1;
 	}
 }
@@ -82,13 +89,6 @@ static uint64_t sub_mask(unsigned first, unsigned last)
 static uint64_t all_subs(const struct qcow2 *q)
 {
 	return q->ext_l2 ? ALL_DATA : 1;
-}
-
-static bool has_host(const struct qcow2 *q, uint64_t desc)
-{
-	if (desc & QCOW2_COMPRESSED)
-		return false;
-	return (desc & QCOW2_OFFSET_MASK) || (q->external && desc & QCOW2_COPIED);
 }
 
 /* A place of its own, which may be written to. */

@@ -188,9 +188,17 @@ int qcow2_extend_file(struct qcow2 *q, uint64_t cluster)
 
 /* --- taking clusters --- */
 
-static bool reserved(const struct qcow2 *q, uint64_t cluster, uint64_t n)
+static bool reserved(struct qcow2 *q, uint64_t cluster, uint64_t n)
 {
 	return qcow2_is_metadata(q, cluster << q->cluster_bits, n << q->cluster_bits);
+}
+
+static int not_free(struct qcow2 *q, uint64_t cluster)
+{
+	return qcow2_corrupt(q,
+			     "the refcount of the cluster at %#" PRIx64
+			     " is 0, and metadata lie there",
+			     cluster << q->cluster_bits);
 }
 
 static void took(struct qcow2 *q, uint64_t cluster, uint64_t n)
@@ -209,7 +217,7 @@ uint64_t qcow2_alloc_now(struct qcow2 *q)
 	if (c < q->virgin || q->alloc_lock.held)
 		return 0;
 	t = qcow2_cache_peek(&q->refs, c >> q->ref_slice_bits);
-	if (!t || qcow2_ref_get(t->data, q->ref_order, in_slice(q, c)) ||
+	if (!t || qcow2_ref_get(t->data, q->ref_order, in_slice(q, c)) || reserved(q, c, 1) ||
 	    (c + 1) << q->cluster_bits > QCOW2_OFFSET_MASK || qcow2_extend_file(q, c) ||
 	    qcow2_cache_dirty(&q->refs, t))
 		return 0;
@@ -227,7 +235,7 @@ static bool have_block(const struct qcow2 *q, uint64_t cluster)
 static int block_in_place(struct qcow2 *q, uint64_t cluster)
 {
 	uint64_t host = cluster << q->cluster_bits;
-	int rc = qcow2_extend_file(q, cluster);
+	int rc = reserved(q, cluster, 1) ? not_free(q, cluster) : qcow2_extend_file(q, cluster);
 
 	if (!rc && cluster < q->virgin)
 		rc = co_zero(q->node->file, host, q->cluster_size, 0);
@@ -285,8 +293,7 @@ static int larger_table(struct qcow2 *q, uint64_t clusters, struct qcow2_array *
 	a.entry = calloc(1, bytes);
 	a.changed = malloc(bytes / 512);
 	if (!a.entry || !a.changed) {
-		free(a.entry);
-		free(a.changed);
+		qcow2_array_free(&a);
 		return -ENOMEM;
 	}
 	memcpy(a.entry, q->reftable.entry, q->reftable.n * sizeof(a.entry[0]));
@@ -294,12 +301,6 @@ static int larger_table(struct qcow2 *q, uint64_t clusters, struct qcow2_array *
 	a.end_changed = bytes / 512;
 	*out = a;
 	return 0;
-}
-
-static void free_array(struct qcow2_array *a)
-{
-	free(a->entry);
-	free(a->changed);
 }
 
 /* [co] The header points to the table; what it refers to is there before. */
@@ -365,6 +366,8 @@ static int prepare_end(struct qcow2 *q, uint64_t n)
 
 	if (rc || !(o.table + o.blocks))
 		return rc;
+	if (reserved(q, at, o.table + o.blocks))
+		return not_free(q, at);
 	rc = qcow2_extend_file(q, at + o.table + o.blocks - 1);
 	if (rc)
 		return rc;
@@ -384,13 +387,13 @@ static int prepare_end(struct qcow2 *q, uint64_t n)
 			forget_blocks(q, &o, &old);
 		if (rc && o.table) {
 			q->reftable = old;
-			free_array(&new);
+			qcow2_array_free(&new);
 		}
 	}
 	co_unlock(&q->write_lock);
 	if (!rc && o.table) {
 		qcow2_free(q, old.host, old.n * 8, false);
-		free_array(&old);
+		qcow2_array_free(&old);
 	}
 	return rc;
 }
@@ -423,10 +426,7 @@ static int search_slice(struct qcow2 *q, struct search *s, bool *found)
 			continue;
 		}
 		if (reserved(q, s->at, 1))
-			return qcow2_corrupt(q,
-					     "the refcount of the cluster at %#" PRIx64
-					     " is 0, and metadata lie there",
-					     s->at << q->cluster_bits);
+			return not_free(q, s->at);
 		/* What reads as zeroes and what need not is not mixed. */
 		if (!s->exact && s->run && s->at == q->virgin) {
 			*found = true;

@@ -44,11 +44,37 @@ struct fixing {
 	bool keep; /* leaks stay: what they were for is not known */
 };
 
-static uint64_t block_of(const struct fixing *f, uint64_t i)
+/* Where block i can be read; 0: nowhere. */
+static uint64_t block_of(const struct qcow2 *q, uint64_t i)
 {
-	uint64_t entry = qcow2_array_get(&f->q->reftable, i);
+	uint64_t entry = qcow2_array_get(&q->reftable, i);
 
-	return qcow2_judge_block(f->q, entry) ? 0 : entry;
+	return qcow2_judge_block(q, entry) & ~QCOW2_BAD_RESERVED ? 0 : entry & ~QCOW2_REFT_RESERVED;
+}
+
+/* [co] The slice that tells of a cluster; *t NULL: there is none. */
+static int get_slice(struct qcow2 *q, uint64_t cluster, struct qcow2_table **t)
+{
+	uint64_t host = block_of(q, cluster >> q->block_bits);
+	uint64_t part = (cluster & ((1ull << q->block_bits) - 1)) >> q->ref_slice_bits;
+
+	*t = NULL;
+	if (!host)
+		return 0;
+	return qcow2_cache_get(&q->refs, cluster >> q->ref_slice_bits, host + part * q->refs.unit,
+			       false, t);
+}
+
+int qcow2_recorded(struct qcow2 *q, uint64_t cluster, uint64_t *out)
+{
+	struct qcow2_table *t;
+	int rc = get_slice(q, cluster, &t);
+
+	*out = 0;
+	if (!rc && t)
+		*out = qcow2_ref_get(t->data, q->ref_order,
+				     cluster & ((1ull << q->ref_slice_bits) - 1));
+	return rc;
 }
 
 /* A reference of the refcount table, or the table itself, that cannot be. */
@@ -57,7 +83,7 @@ static void judge_block(struct fixing *f, uint64_t i)
 	const struct qcow2 *q = f->q;
 	uint64_t entry = qcow2_array_get(&q->reftable, i), n;
 	unsigned bad = qcow2_judge_block(q, entry);
-	bool fix = f->fix & BLK_FIX_ERRORS && !f->w->unreadable;
+	bool fix = f->fix & BLK_FIX_ERRORS && !f->keep;
 	const char *how = fix ? "Repairing" : "ERROR";
 
 	n = bad ? 0 : qcow2_count(&f->w->refs, entry >> q->cluster_bits);
@@ -84,7 +110,7 @@ static void judge_table(struct fixing *f)
 {
 	const struct qcow2 *q = f->q;
 	uint64_t host = q->reftable.host, clusters = qcow2_clusters(q, q->reftable.n * 8);
-	bool fix = f->fix & BLK_FIX_ERRORS && !f->w->unreadable;
+	bool fix = f->fix & BLK_FIX_ERRORS && !f->keep;
 
 	if (!q->reftable.n) {
 		qcow2_check_say(f->out,
@@ -110,7 +136,7 @@ static uint64_t blocks_of(const struct fixing *f, uint64_t clusters)
 /* Whether what is counted in range i has no block to be told in. */
 static bool lacks_block(const struct fixing *f, uint64_t i)
 {
-	return !block_of(f, i) &&
+	return !block_of(f->q, i) &&
 	       qcow2_counts_any(&f->w->refs, i << f->q->block_bits, 1ull << f->q->block_bits);
 }
 
@@ -168,25 +194,51 @@ static int compare_slice(struct fixing *f, struct qcow2_table *t, uint64_t first
 	return rc;
 }
 
+/*
+ * [co] Clusters behind the end of the file, from at to the end of the block: none is in use. That
+ * is no finding, but they would leak when the file grows. Not while entries may still refer to one.
+ */
+static int clear_rest(struct fixing *f, uint64_t at)
+{
+	struct qcow2 *q = f->q;
+	uint64_t end = ((at >> q->block_bits) + 1) << q->block_bits;
+	uint64_t mask = (1ull << q->ref_slice_bits) - 1;
+	struct qcow2_table *t = NULL;
+	int rc = 0;
+
+	if (!(f->fix & BLK_FIX_LEAKS) || f->keep || f->damaged ||
+	    (f->w->bad_entries && !f->w->zeroing) || !(at & ((1ull << q->block_bits) - 1)))
+		return 0;
+	for (bool first = true; !rc && at < end; at++, first = false) {
+		if (first || !(at & mask))
+			rc = get_slice(q, at, &t);
+		if (rc || !t)
+			return rc;
+		if (!qcow2_ref_get(t->data, q->ref_order, at & mask))
+			continue;
+		rc = qcow2_cache_dirty(&q->refs, t);
+		if (!rc)
+			qcow2_ref_set(t->data, q->ref_order, at & mask, 0);
+	}
+	return rc;
+}
+
 /* [co] What block i tells. */
 static int compare_block(struct fixing *f, uint64_t i)
 {
 	struct qcow2 *q = f->q;
-	uint64_t block = block_of(f, i), at = i << q->block_bits, part = 1ull << q->ref_slice_bits;
+	uint64_t at = i << q->block_bits, part = 1ull << q->ref_slice_bits;
 	uint64_t end = (i + 1) << q->block_bits;
 	int rc = 0;
 
 	if (end > f->w->clusters)
 		end = f->w->clusters;
-	if (!block && !qcow2_counts_any(&f->w->refs, at, end - at))
+	if (!block_of(q, i) && !qcow2_counts_any(&f->w->refs, at, end - at))
 		return 0;
-	for (uint64_t k = 0; !rc && at < end; k++, at += part) {
-		uint64_t stop = at + part < end ? at + part : end;
-		struct qcow2_table *t = NULL;
+	for (; !rc && at < end; at += part) {
+		struct qcow2_table *t;
 
-		if (block)
-			rc = qcow2_cache_get(&q->refs, at >> q->ref_slice_bits,
-					     block + k * q->refs.unit, false, &t);
+		rc = get_slice(q, at, &t);
 		if (rc == -ENOMEM)
 			return rc;
 		if (rc) {
@@ -195,7 +247,7 @@ static int compare_block(struct fixing *f, uint64_t i)
 			f->out->check_errors++;
 			return 0;
 		}
-		rc = compare_slice(f, t, at, stop);
+		rc = compare_slice(f, t, at, at + part < end ? at + part : end);
 	}
 	return rc;
 }
@@ -271,9 +323,12 @@ static int drop_old(struct fixing *f)
 
 	for (uint64_t i = 0; !rc && i < n && at + i < f->w->clusters; i++)
 		rc = qcow2_count_add(&f->w->refs, at + i, -1, 0);
-	for (uint64_t i = 0; !rc && i < q->reftable.n; i++)
-		if (block_of(f, i))
-			rc = qcow2_count_add(&f->w->refs, block_of(f, i) >> q->cluster_bits, -1, 0);
+	for (uint64_t i = 0; !rc && i < q->reftable.n; i++) {
+		uint64_t entry = qcow2_array_get(&q->reftable, i);
+
+		if (entry && !qcow2_judge_block(q, entry))
+			rc = qcow2_count_add(&f->w->refs, entry >> q->cluster_bits, -1, 0);
+	}
 	return rc;
 }
 
@@ -334,8 +389,7 @@ static int switch_to(struct qcow2 *q, struct qcow2_array *a)
 		return rc;
 	}
 	qcow2_cache_drop(&q->refs, 0, q->refs.n_slots);
-	free(q->reftable.entry);
-	free(q->reftable.changed);
+	qcow2_array_free(&q->reftable);
 	q->reftable = *a;
 	*a = (struct qcow2_array){ 0 };
 	return 0;
@@ -364,8 +418,7 @@ static int make_anew(struct fixing *f)
 		rc = write_new(f, &l, &a);
 	if (!rc)
 		rc = switch_to(q, &a);
-	free(a.entry);
-	free(a.changed);
+	qcow2_array_free(&a);
 	return rc;
 }
 
@@ -379,7 +432,7 @@ int qcow2_fix_refcounts(struct qcow2_walk *w, unsigned fix, struct blk_check *ou
 	int rc = 0;
 
 	/* What was behind a table that is not zeroed may be had again. */
-	f.keep = w->unreadable || (w->bad_tables && !w->zeroing);
+	f.keep = w->unreadable || w->lost || (w->bad_tables && !w->zeroing);
 	judge_table(&f);
 	f.anew = f.damaged;
 	for (uint64_t i = 0; !f.anew && i < n; i++)
@@ -388,9 +441,13 @@ int qcow2_fix_refcounts(struct qcow2_walk *w, unsigned fix, struct blk_check *ou
 	f.anew = f.anew && fix & BLK_FIX_ERRORS && !f.keep;
 	for (uint64_t i = 0; !rc && i < n; i++)
 		rc = compare_block(&f, i);
+	if (!rc)
+		rc = clear_rest(&f, w->clusters);
 	if (!rc && f.anew) {
 		qcow2_check_say(out, "Rebuilding refcount structure");
 		rc = make_anew(&f);
+		/* What the old table and blocks were besides is counted otherwise now. */
+		w->bad_flags = true;
 	} else if (!rc && q->writable && fix) {
 		rc = qcow2_write_refcounts(q);
 	}

@@ -176,7 +176,8 @@ static bool aligned(const struct qcow2 *q, uint64_t host)
 unsigned qcow2_judge_l1(const struct qcow2 *q, uint64_t entry)
 {
 	uint64_t host = entry & QCOW2_OFFSET_MASK;
-	unsigned bad = entry & QCOW2_L1_RESERVED ? QCOW2_BAD_RESERVED : 0;
+	/* Without a table there is no flag, either. */
+	unsigned bad = entry & QCOW2_L1_RESERVED || (entry && !host) ? QCOW2_BAD_RESERVED : 0;
 
 	if (host && !aligned(q, host))
 		bad |= QCOW2_BAD_ALIGN;
@@ -188,12 +189,14 @@ unsigned qcow2_judge_l1(const struct qcow2 *q, uint64_t entry)
 unsigned qcow2_judge_block(const struct qcow2 *q, uint64_t entry)
 {
 	uint64_t host = entry & ~QCOW2_REFT_RESERVED;
+	unsigned bad = entry & QCOW2_REFT_RESERVED ? QCOW2_BAD_RESERVED : 0;
 
-	if (entry & QCOW2_REFT_RESERVED)
-		return QCOW2_BAD_RESERVED;
 	if (!aligned(q, host))
-		return QCOW2_BAD_ALIGN;
-	return host && outside(q, host, q->cluster_size) ? QCOW2_BAD_OUTSIDE : 0;
+		bad |= QCOW2_BAD_ALIGN;
+	/* A block is always written whole. */
+	if (host && (host > INT64_MAX || host + q->cluster_size > q->node->file->size))
+		bad |= QCOW2_BAD_OUTSIDE;
+	return bad;
 }
 
 static unsigned judge_compressed(const struct qcow2 *q, uint64_t desc, uint64_t bitmap)
@@ -288,10 +291,12 @@ __attribute__((format(printf, 3, 4))) static void tell(struct qcow2_walk *w, boo
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (unreadable)
+	if (unreadable) {
 		w->unreadable++;
-	else
+	} else {
 		w->bad_tables++;
+		w->lost++;
+	}
 	if (!*w->first)
 		memcpy(w->first, text, sizeof(text));
 	if (w->say)
@@ -337,6 +342,15 @@ static bool first_of(struct qcow2_walk *w, unsigned bad, uint64_t off, uint64_t 
 	return !(bad & QCOW2_NOWHERE) || !w->zeroing;
 }
 
+static bool has_place(const struct qcow2 *q, uint64_t desc)
+{
+	if (desc & QCOW2_COMPRESSED)
+		return !q->external;
+	/* The first place of an external data file is 0. */
+	return desc & QCOW2_OFFSET_MASK ||
+	       (q->external && desc & QCOW2_COPIED && !(desc & QCOW2_ZERO));
+}
+
 /* For statistics: *next is where data would go on in a row. */
 static void count_active(struct qcow2_walk *w, uint64_t desc, uint64_t *next)
 {
@@ -344,7 +358,7 @@ static void count_active(struct qcow2_walk *w, uint64_t desc, uint64_t *next)
 
 	w->allocated++;
 	if (desc & QCOW2_COMPRESSED) {
-		w->compressed += !w->q->external;
+		w->compressed++;
 		w->fragmented++;
 		return;
 	}
@@ -407,7 +421,7 @@ static int count_table(struct qcow2_walk *w, struct be64 *table, uint64_t host, 
 			rc = count_entry(w, off, desc, bitmap, times);
 			continue;
 		}
-		if (desc & (QCOW2_OFFSET_MASK | QCOW2_COMPRESSED))
+		if (has_place(q, desc))
 			count_active(w, desc, &next);
 		rc = count_entry(w, off + ((uint64_t)i << q->cluster_bits), desc, bitmap, times);
 	}
@@ -511,8 +525,10 @@ static int count_snapshot(struct qcow2_walk *w, const struct qcow2_snapshot_entr
 		     "snapshot %" PRId64 ": l1_offset is %#" PRIx64 ", l1_size %u, "
 		     "extra_data_size %u",
 		     i, host, be32_to_cpu(s->l1_size), be32_to_cpu(s->extra_size));
+	/* What comes behind an entry of the wrong length need not be snapshots. */
+	w->lost += !!(bad & QCOW2_BAD_SHORT);
 	if (bad & QCOW2_NOWHERE)
-		return w->zeroing ? 0 : count(w, host, bytes, 1, 0);
+		return 0;
 	*used += bytes;
 	if (*used > w->clusters << w->q->cluster_bits) {
 		tell(w, false, "snapshot %" PRId64 ": its L1 table at %#" PRIx64 " is in others", i,

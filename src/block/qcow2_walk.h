@@ -56,6 +56,7 @@ struct qcow2_walk {
 	uint64_t
 		bad_tables; /* references to tables that cannot be: what is behind is not counted */
 	uint64_t bad_entries;
+	uint64_t lost; /* among bad_tables, those that nothing here can mend */
 	bool bad_bitmaps;
 	bool bad_flags; /* COPIED, where refcounts do not matter */
 	char first[200]; /* what was found first */
@@ -106,6 +107,8 @@ uint64_t qcow2_snapshot_bytes(const struct qcow2_snapshot_entry *s);
  * damaged, as new ones at the end of the file. Counts in out, and says.
  */
 int qcow2_fix_refcounts(struct qcow2_walk *w, unsigned fix, struct blk_check *out, struct err *e);
+/* [co] The refcount of a cluster, as far as it can be read; the image is not marked. */
+int qcow2_recorded(struct qcow2 *q, uint64_t cluster, uint64_t *out);
 /* A line for out->say. */
 void qcow2_check_say(const struct blk_check *out, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

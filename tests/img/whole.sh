@@ -12,7 +12,6 @@ needs() { # WHAT COMMAND...
 }
 
 t_check_qcow2() {
-	needs check check
 	given a.qcow2 qemu-img create -q -f qcow2 a.qcow2 4M
 	both check a.qcow2
 	both check --output=json a.qcow2
@@ -32,7 +31,6 @@ refcount() { # FILE CLUSTER VALUE (two octal bytes)
 }
 
 t_check_leaks() {
-	needs check check
 	given a.qcow2 qemu-img create -q -f qcow2 a.qcow2 4M
 	io a.qcow2 'write -P 1 0 1M' 'write -P 2 2M 64k' 'discard 2M 64k'
 	refcount a.qcow2 21 '\000\002'
@@ -48,15 +46,17 @@ t_check_leaks() {
 }
 
 t_check_corrupt() {
-	needs check check
 	given a.qcow2 qemu-img create -q -f qcow2 a.qcow2 4M
 	io a.qcow2 'write -P 1 0 1M'
 	refcount a.qcow2 6 '\000\000'
 	ours check a.qcow2 >"$T/p.out" 2>"$T/p.err" && fail "took a corrupt image for a sound one"
 	ours check -q a.qcow2 || status=$?
 	[ "$status" = 2 ] || fail "exit status $status"
-	both check -r all a.qcow2 || true
-	[ "$status" = 0 ] || fail "exit status $status after the repair"
+	ours_ok check -r all a.qcow2
+	theirs check -r all a.qcow2 >"$T/q.out" 2>&1 || fail "qemu-img cannot repair it"
+	# We need no new table; with one the image ends behind it.
+	sed -i -E '/^(Image end offset|ERROR|Repairing|Rebuilding)/d' "$T/p.out" "$T/q.out"
+	compare_texts "$T/p.out" "$T/q.out" "check -r all"
 	sound a.qcow2
 	same_disk qcow2 a.qcow2
 }
