@@ -322,8 +322,7 @@ static int end(struct op *o, int rc)
 		q->node->size = be64_to_cpu(q->hdr.size) & ~511ull;
 		qcow2_cache_drop(&q->l2, 0, q->l2.n_slots);
 	}
-	free(unused.entry);
-	free(unused.changed);
+	qcow2_array_free(&unused);
 	qcow2_switch_end(&o->s);
 	return rc;
 }
@@ -714,8 +713,7 @@ static int load(void *arg)
 		return -ENOMEM;
 	}
 	qcow2_cache_drop(&q->l2, 0, q->l2.n_slots);
-	free(q->l1.entry);
-	free(q->l1.changed);
+	qcow2_array_free(&q->l1);
 	q->l1 = (struct qcow2_array){
 		.entry = o->snap_l1, .n = o->snap_l1_n, .host = o->snap_l1_host, .changed = changed
 	};

@@ -397,8 +397,7 @@ static int finish(struct qcow2_switch *s)
 	uint64_t host;
 	int rc = 0;
 
-	free(s->before.entry);
-	free(s->before.changed);
+	qcow2_array_free(&s->before);
 	for (size_t i = 0; !rc && i < s->dropped.n; i++)
 		rc = make_holes(q, &s->dropped.item[i]);
 	while (!rc && (host = qcow2_switch_take(s)))
@@ -415,8 +414,7 @@ static int undo(struct qcow2_switch *s)
 
 	if (s->forked) {
 		qcow2_cache_drop(&q->refs, 0, q->refs.n_slots);
-		free(q->reftable.entry);
-		free(q->reftable.changed);
+		qcow2_array_free(&q->reftable);
 		q->reftable = s->before;
 		q->free_hint = q->packed_at = 0;
 	}

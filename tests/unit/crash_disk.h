@@ -92,11 +92,6 @@ static inline unsigned flushed_at(unsigned cut)
 	return sent;
 }
 
-static bool is_sure(const struct act *a, unsigned cut, unsigned flushed)
-{
-	return a->done && !a->hint && (a->done < flushed || (a->durable && a->done <= cut));
-}
-
 static uint32_t act_value(const struct act *a, uint64_t sector)
 {
 	return a->values ? a->values[sector] : a->value;
@@ -107,8 +102,12 @@ static uint32_t at_first(uint64_t sector)
 	return sector < backed ? BACKING : ZERO;
 }
 
-/* Whether the sector may hold that, going back from what was sent last. */
-static inline bool may_be(const uint8_t *buf, uint64_t sector, unsigned cut, unsigned flushed)
+/*
+ * Whether the sector may hold that, going back from what was sent last, by `cut`: to what was
+ * answered before `sure` was, or makes sure itself and was answered by `durable`.
+ */
+static inline bool may_be(const uint8_t *buf, uint64_t sector, unsigned cut, unsigned sure,
+			  unsigned durable)
 {
 	for (unsigned i = n_acts; i-- > 0;) {
 		const struct act *a = &acts[i];
@@ -117,7 +116,7 @@ static inline bool may_be(const uint8_t *buf, uint64_t sector, unsigned cut, uns
 			continue;
 		if (is_sector(buf, act_value(a, sector), sector))
 			return true;
-		if (is_sure(a, cut, flushed))
+		if (a->done && !a->hint && (a->done < sure || (a->durable && a->done <= durable)))
 			return false;
 	}
 	return is_sector(buf, at_first(sector), sector);

@@ -68,7 +68,7 @@ static const struct workload workloads[] = {
 	  .moves_l1 = true },
 	{ "size changes", "cluster_size=4K,extended_l2=off", 512 << 10, .start = 128 << 10,
 	  .backing = 500 << 10, .requests = 25, .steps = 6 },
-	{ "refcount table grows", "cluster_size=512,refcount_bits=64", 3 << 20, .requests = 100,
+	{ "refcount table grows", "cluster_size=512,refcount_bits=64", 3 << 20, .requests = 140,
 	  .steps = 1, .moves_reftable = true },
 	{ "external data", "cluster_size=4K,data_file=DIR/data", 1 << 20, .requests = 90,
 	  .steps = 1 },
@@ -104,11 +104,14 @@ static unsigned rnd(unsigned below)
 }
 
 /* What becomes of a sector that may or may not have been written. */
-static enum { COIN, LOST, KEPT, FEW, MOST } fate;
+static enum { COIN, WHOLE, LOST, KEPT, FEW, MOST, FATES } fate;
+static unsigned fate_of_all;
 
 static unsigned written(unsigned below)
 {
 	switch (fate) {
+	case WHOLE: /* of a request all or nothing */
+		return (cuts_at * 2654435761u ^ fate_of_all) >> 13 & 1;
 	case LOST:
 		return 0;
 	case KEPT:
@@ -227,9 +230,21 @@ static unsigned left, busy;
 static struct slot {
 	struct blk_io io; /* first */
 	struct iovec iov;
-	unsigned act; /* in acts or flushes */
+	unsigned act; /* in acts or flushes; of a read, when it was sent */
 	bool busy;
 } slots[SLOTS];
+
+/* What was answered before the read began, or anything that was sent since. */
+static void same_read(const struct slot *s)
+{
+	uint64_t first = s->io.off / SECTOR;
+
+	for (uint64_t i = 0; i < s->io.len / SECTOR; i++)
+		if (!may_be((uint8_t *)s->iov.iov_base + i * SECTOR, first + i, cuts_now, s->act,
+			    0))
+			ck_abort_msg("%s: a read of sector %" PRIu64 ", sent at %u", work->name,
+				     first + i, s->act);
+}
 
 static void on_done(struct blk_io *io, int ret)
 {
@@ -237,7 +252,9 @@ static void on_done(struct blk_io *io, int ret)
 
 	ck_assert_msg(!ret, "%s: op %d at %#" PRIx64 ": %s", work->name, io->op, io->off,
 		      strerror(-ret));
-	if (io->op == BLK_FLUSH)
+	if (io->op == BLK_READ)
+		same_read(s);
+	else if (io->op == BLK_FLUSH)
 		flushes[s->act].done = ++cuts_now;
 	else
 		acts[s->act].done = ++cuts_now;
@@ -248,7 +265,7 @@ static void on_done(struct blk_io *io, int ret)
 static bool taken(uint64_t off, uint64_t len)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (slots[i].busy && slots[i].io.op != BLK_FLUSH &&
+		if (slots[i].busy && slots[i].io.op != BLK_FLUSH && slots[i].io.op != BLK_READ &&
 		    off < slots[i].io.off + slots[i].io.len && slots[i].io.off < off + len)
 			return true;
 	return false;
@@ -277,7 +294,8 @@ static bool place(struct blk_io *io)
 		}
 		if (io->len > node->size - io->off)
 			io->len = node->size - io->off;
-		if (io->len <= LENGTH_MOST * SECTOR && !taken(io->off, io->len))
+		if (io->len <= LENGTH_MOST * SECTOR &&
+		    (io->op == BLK_READ || !taken(io->off, io->len)))
 			return true;
 	}
 	return false;
@@ -290,6 +308,8 @@ static enum blk_op pick(unsigned *flags)
 	*flags = 0;
 	if (n < 8)
 		return BLK_FLUSH;
+	if (n >= (work->dense ? 85u : 93u))
+		return BLK_READ;
 	if (n < (work->dense ? 26u : 16u))
 		return work->backing && strstr(work->options, "0.10") ? BLK_FLUSH : BLK_DISCARD;
 	if (n < (work->dense ? 40u : 26u)) {
@@ -308,14 +328,18 @@ static void submit(struct slot *s)
 
 	if (s->io.op == BLK_FLUSH)
 		s->act = add_flush();
+	else if (s->io.op == BLK_READ)
+		s->act = ++cuts_now;
 	else
 		s->act = add_act(first, end, value, NULL);
 	if (s->io.op == BLK_DISCARD)
 		acts[s->act].hint = strstr(work->options, "data_file_raw");
 	if (s->io.op == BLK_WRITE) {
+		acts[s->act].durable = s->io.flags & BLK_FUA;
 		for (uint64_t at = first; at < end; at++)
 			fill_sector((uint8_t *)s->iov.iov_base + (at - first) * SECTOR, value, at);
-		acts[s->act].durable = s->io.flags & BLK_FUA;
+	}
+	if (s->io.op == BLK_WRITE || s->io.op == BLK_READ) {
 		s->iov.iov_len = s->io.len;
 		s->io.iov = &s->iov;
 		s->io.n_iov = 1;
@@ -458,7 +482,7 @@ static void same_disk(struct blk_node *n, unsigned cut)
 	rc = blk_node_pread(n, 0, buf, n->size);
 	ck_assert_msg(!rc, "%s: cut %u: %s", work->name, cut, strerror(-rc));
 	for (uint64_t s = 0; s < n->size / SECTOR; s++) {
-		if (may_be(buf + s * SECTOR, s, cut, flushed))
+		if (may_be(buf + s * SECTOR, s, cut, flushed, cut))
 			continue;
 		memcpy(&word, buf + s * SECTOR, 8);
 		first = word >> 32;
@@ -491,9 +515,9 @@ static void same_snapshot(const struct snapshot *s, struct ram_file *f, unsigned
 	ck_assert_uint_eq(n->size, s->size);
 	ck_assert_int_eq(blk_node_pread(n, 0, buf, s->size), 0);
 	for (uint64_t at = 0; at < s->size / SECTOR; at++)
-		ck_assert_msg(is_sector(buf + at * SECTOR, s->values[at], at),
-			      "%s: cut %u: sector %" PRIu64 " of snapshot %s", work->name, cut, at,
-			      s->name);
+		if (!is_sector(buf + at * SECTOR, s->values[at], at))
+			ck_abort_msg("%s: cut %u: sector %" PRIu64 " of snapshot %s", work->name,
+				     cut, at, s->name);
 	free(buf);
 	blk_node_close(n);
 }
@@ -662,7 +686,7 @@ static void happen(void)
 
 START_TEST(power_cuts)
 {
-	unsigned times = getenv("QCOW2_CUTS") ? (unsigned)atoi(getenv("QCOW2_CUTS")) : 1;
+	unsigned times = getenv("QCOW2_CUTS") ? (unsigned)atoi(getenv("QCOW2_CUTS")) : 3;
 	struct ram_file f, d;
 	struct blk_node *at;
 	unsigned n = 0;
@@ -682,7 +706,8 @@ START_TEST(power_cuts)
 	d = ram_make(data_file.room);
 	for (unsigned cut = 1; cut <= cuts_now; cut++) {
 		for (unsigned i = 0; i < times; i++, n++) {
-			fate = (cut + i) % 7 < 3 ? COIN : (cut + i) % 7 - 2;
+			fate = rnd(3) ? rnd(2) : rnd(FATES);
+			fate_of_all = rnd(1u << 28);
 			judge(&f, &d, cut, n);
 		}
 	}
