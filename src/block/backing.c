@@ -143,10 +143,6 @@ static int open_keys(struct blk_node *n, const char *format, struct opts *keys,
 		return blk_node_open(drv, keys, how, NULL, &n->backing, e);
 	if (driver)
 		return blk_format_unknown(driver, NULL, e);
-	if (!blk_has_sub_opts(keys, "file") && keys->n && !names_file(keys))
-		return err_set(e, ERR_USAGE, EINVAL,
-			       "%s has no backing file: backing.%s has no use", n->filename,
-			       keys->opt[0].key);
 	if (!blk_has_sub_opts(keys, "file")) {
 		err_set(e, ERR_INPUT, EINVAL, "neither driver= nor file.filename= is given");
 		err_hint(e, "name the image: backing.driver=qcow2,backing.file.filename=FILE");
@@ -207,6 +203,10 @@ static int open_it(struct blk_node *n, const char *name, const char *format, str
 	how.readonly = true;
 	how.auto_readonly = how.repair = false;
 	driver = opts_get(keys, "driver");
+	if (!name && !driver && !names_file(keys))
+		return err_set(e, ERR_USAGE, EINVAL,
+			       "%s has no backing file: backing.%s has no use", n->filename,
+			       keys->opt[0].key);
 	if (by_keys) {
 		rc = open_keys(n, format, keys, &how, &probed_raw, e);
 	} else if (!strncmp(name, "json:", 5)) {
