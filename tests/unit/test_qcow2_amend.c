@@ -574,6 +574,21 @@ static bool is_dirty(void)
 	       be64_to_cpu(h.incompatible_features) & QCOW2_INCOMPAT_DIRTY;
 }
 
+/* A key slot that is active holds a key. */
+static void same_key(const char *keys)
+{
+	struct blk_node *n = must_open(keys, true);
+	json_t *info = driver()->image->info(n);
+	json_t *slot =
+		json_array_get(json_object_get(json_object_get(info, "encrypt"), "slots"), 6);
+	bool active = json_is_true(json_object_get(slot, "active"));
+
+	json_decref(info);
+	blk_node_close(n);
+	if (active)
+		blk_node_close(must_open("encrypt.key-secret=new", true));
+}
+
 START_TEST(test_power_cut)
 {
 	const struct change *c = &changes[_i];
@@ -600,6 +615,8 @@ START_TEST(test_power_cut)
 
 			rebuild(start, n, cut, k);
 			same_contents(c->keys);
+			if (*c->keys)
+				same_key(c->keys);
 			if (is_dirty())
 				blk_node_close(must_open(c->keys, false));
 			if (k > 1 || cut % step)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "suite.h"
+#include "block.h"
 #include "block_int.h"
 #include "err.h"
 #include "loop.h"
@@ -367,6 +368,128 @@ START_TEST(random_requests)
 }
 END_TEST
 
+/* --- a sector and a part of it, at the same time --- */
+
+static unsigned pending;
+static struct blk_io *held; /* writes that the file has not seen yet */
+static struct loop_timer release_timer;
+static bool hold;
+
+static void release(void *ctx)
+{
+	struct blk_node *file = ctx;
+	struct blk_io *io = held;
+
+	held = io->next;
+	if (held)
+		loop_timer_set(&release_timer, loop_now_ns() + 1000000);
+	blk_node_submit(file, io);
+}
+
+/* Reads overtake writes, which go one by one, in their order. */
+static void slow_submit(struct blk_node *n, struct blk_io *io)
+{
+	struct blk_io **end = &held;
+
+	if (!hold || io->op != BLK_WRITE) {
+		blk_node_submit(n->file, io);
+		return;
+	}
+	if (!held)
+		loop_timer_set(&release_timer, loop_now_ns() + 1000000);
+	while (*end)
+		end = &(*end)->next;
+	io->next = NULL;
+	*end = io;
+}
+
+static int slow_open(struct blk_node *n, struct err *err)
+{
+	return 0;
+}
+
+static int slow_truncate(struct blk_node *n, uint64_t size, struct err *err)
+{
+	int rc = blk_node_truncate(n->file, size, err);
+
+	n->size = n->file->size;
+	return rc;
+}
+
+static const struct blk_driver slow = {
+	.name = "slow",
+	.filter = true,
+	.open = slow_open,
+	.submit = slow_submit,
+	.truncate = slow_truncate,
+};
+
+static struct blk_node *open_slow(void)
+{
+	struct opts o, none = { 0 };
+	struct blk_node *n = NULL;
+
+	ck_assert_int_eq(opts_parse(&o, KEY, NULL, &e), 0);
+	ck_assert_int_eq(blk_node_open_file(image, "raw", &how, &n, &e), 0);
+	ck_assert_int_eq(blk_node_open(&slow, &none, &how, n, &n, &e), 0);
+	ck_assert_msg(!blk_node_open(driver(), &o, &how, n, &n, &e), "%s", e.msg);
+	opts_free(&o);
+	return n;
+}
+
+static void count_down(struct blk_io *io, int ret)
+{
+	ck_assert_int_eq(ret, 0);
+	if (!--pending)
+		loop_quit(loop);
+}
+
+/* Whichever bytes the part does not name are the sector's, not those of before. */
+START_TEST(test_parts_wait)
+{
+	enum { PAIRS = 8 };
+	static uint8_t whole[512], part[10];
+	struct iovec iov[2] = { { whole, sizeof(whole) }, { part, sizeof(part) } };
+	static struct blk_io io[2 * PAIRS];
+
+	must_create(image, "", 1 << 20, NULL);
+	node = open_slow();
+	ck_assert_int_eq(blk_node_pwrite(node, 0, model, PAIRS * 512), 0);
+	ck_assert_int_eq(loop_create(&loop, &e), 0);
+	ck_assert_int_eq(blk_node_attach(node, loop, &e), 0);
+	loop_timer_init(&release_timer, loop, release, node->file->file);
+	for (unsigned round = 1; round < 6; round++) {
+		memset(whole, (int)round, sizeof(whole));
+		memset(part, (int)round + 100, sizeof(part));
+		pending = 2 * PAIRS;
+		hold = true;
+		for (unsigned i = 0; i < 2 * PAIRS; i++) {
+			bool small = (i + round) & 1;
+
+			io[i] = (struct blk_io){ .op = BLK_WRITE,
+						 .off = i / 2 * 512 + (small ? 100 : 0),
+						 .len = iov[small].iov_len,
+						 .iov = &iov[small],
+						 .n_iov = 1,
+						 .done = count_down };
+			blk_node_submit(node, &io[i]);
+		}
+		loop_run(loop);
+		hold = false;
+		for (unsigned i = 0; i < PAIRS; i++) {
+			ck_assert_int_eq(blk_node_pread(node, i * 512, got, 512), 0);
+			for (unsigned k = 0; k < 512; k++)
+				ck_assert_msg(got[k] == round || (k >= 100 && k < 110 &&
+								  got[k] == round + 100),
+					      "round %u, byte %u is %u", round, k, got[k]);
+		}
+	}
+	blk_node_detach(node);
+	loop_destroy(loop);
+	blk_node_close(node);
+}
+END_TEST
+
 /* --- what lies in the file ----------------------------------------------------------------------
  */
 
@@ -528,6 +651,43 @@ START_TEST(test_encrypted_backing)
 	ck_assert(says("bogus"));
 	ck_assert_int_eq(try_open(base, KEY ",backing." KEY, &n), -EINVAL);
 	ck_assert(says("has no backing file"));
+}
+END_TEST
+
+/* -drive: keys of encryption are taken before the format is known, and only then. */
+START_TEST(test_drive)
+{
+	static const struct {
+		const char *keys, *says; /* NULL: it opens */
+	} cases[] = {
+		{ KEY, NULL },
+		{ KEY ",format=qcow2", NULL },
+		{ "format=qcow2", "encrypt.key-secret= is missing" },
+		{ "encrypt.key-secret=wrong", "fits none" },
+		{ "encrypt.bogus=1", "bogus" },
+		{ KEY ",format=raw", "encrypt.key-secret" },
+		{ "key-secret=s", "key-secret" },
+		{ KEY ",backing." KEY, "has no backing file" },
+		{ "bogus=1", "unknown key 'bogus'" },
+	};
+	struct blk_set *set;
+	struct drive d;
+	char arg[256];
+
+	must_create(image, "", 1 << 20, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int rc;
+
+		ck_assert_int_eq(loop_create(&loop, &e), 0);
+		ck_assert_int_eq(blk_set_create(&set, loop, NULL, &e), 0);
+		snprintf(arg, sizeof(arg), "if=none,file=%s,%s", image, cases[i].keys);
+		e = (struct err){ 0 };
+		rc = blk_add_drive(set, arg, &d, &e);
+		ck_assert_msg(!rc == !cases[i].says, "%s: %s", arg, e.msg);
+		ck_assert_msg(!rc || says(cases[i].says), "%s: %s (%s)", arg, e.msg, e.hint);
+		blk_set_destroy(set);
+		loop_destroy(loop);
+	}
 }
 END_TEST
 
@@ -853,10 +1013,19 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_no_plain_text,    test_not_compressed,    test_keys,
-		test_read_without_key, test_encrypted_backing, test_create_refused,
-		test_hostile_header,   test_old_aes,           test_key_slots,
-		test_slots_full,       test_slots_and_tool,
+		test_drive,
+		test_parts_wait,
+		test_no_plain_text,
+		test_not_compressed,
+		test_keys,
+		test_read_without_key,
+		test_encrypted_backing,
+		test_create_refused,
+		test_hostile_header,
+		test_old_aes,
+		test_key_slots,
+		test_slots_full,
+		test_slots_and_tool,
 	};
 	Suite *s = suite_create("qcow2_crypt");
 	TCase *tc = tcase_create("crypt");
