@@ -233,7 +233,7 @@ t_check_damaged_snapshots() {
 	sound a.qcow2
 }
 
-bitmaps() {
+bitmaps_image() {
 	local at
 	data_image
 	qemu-img bitmap --add "$T/q/a.qcow2" b1
@@ -246,7 +246,7 @@ bitmaps() {
 }
 
 t_check_bitmaps() {
-	bitmaps
+	bitmaps_image
 	both check a.qcow2
 	both check --output=json a.qcow2
 	[ "$status" = 0 ] || fail "exit status $status"
@@ -262,13 +262,13 @@ t_check_bitmaps() {
 }
 
 t_check_damaged_bitmaps() {
-	bitmaps && damage differs "" $((dir + 6)) '\2'        # a table not aligned
-	bitmaps && damage same "" $((table + 4)) '\x77'       # its data behind the end
-	bitmaps && damage differs "" $table '\x77'            # reserved bits
-	bitmaps && damage differs "" $((dir + 8)) '\x77'      # too large
-	bitmaps && damage differs "" $((ext + 22)) '\2'       # the directory not aligned
-	bitmaps && damage differs "" $((ext + 19)) '\2'       # behind the end
-	bitmaps && damage differs "" $((ext + 3)) '\5'        # their number
+	bitmaps_image && damage differs "" $((dir + 6)) '\2'        # a table not aligned
+	bitmaps_image && damage same "" $((table + 4)) '\x77'       # its data behind the end
+	bitmaps_image && damage differs "" $table '\x77'            # reserved bits
+	bitmaps_image && damage differs "" $((dir + 8)) '\x77'      # too large
+	bitmaps_image && damage differs "" $((ext + 22)) '\2'       # the directory not aligned
+	bitmaps_image && damage differs "" $((ext + 19)) '\2'       # behind the end
+	bitmaps_image && damage differs "" $((ext + 3)) '\5'        # their number
 }
 
 # The corrupt bit: it can be read only, until it has been repaired.

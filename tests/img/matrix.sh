@@ -49,7 +49,7 @@ some_data() {
 # qemu-io (7.2) writes compressed clusters only where there are none, and packs new ones into a cluster
 # that it has given to others meanwhile. So they come last in a phase, which is a process of
 # its own, and nothing is freed between them.
-compressed() { # SIZE CLUSTER
+packed_data() { # SIZE CLUSTER
 	local end
 	clusters "$1" "$2" 6
 	echo "discard $off $len"
@@ -77,7 +77,7 @@ plan() { # SIZE CLUSTER OPERATIONS COMPRESSED DISCARD
 		8) [ $i -lt 4 ] || echo flush ;;
 		esac
 	done
-	[ -z "$4" ] || compressed "$1" "$2"
+	[ -z "$4" ] || packed_data "$1" "$2"
 }
 
 # --- both tools ---------------------------------------------------------------------
