@@ -508,7 +508,6 @@ int qcow2_bitmap_clear(struct blk_node *n, const char *name, struct err *e);
 int qcow2_bitmap_enable(struct blk_node *n, const char *name, bool on, struct err *e);
 int qcow2_bitmap_merge(struct blk_node *n, const char *name, struct blk_node *from,
 		       const char *source, struct err *e);
-int qcow2_bitmap_measure(struct blk_node *n, uint64_t cluster_size, uint64_t *bytes,
-			 struct err *e);
+int qcow2_bitmap_measure(struct blk_node *n, uint64_t cluster_size, uint64_t *bytes, struct err *e);
 
 #endif
