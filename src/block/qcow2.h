@@ -32,6 +32,13 @@
  * - Data that were copied are on disk before the table that points to them, by the same flush.
  * - Snapshots change refcounts and the flags that depend on them in many tables at once: they
  *   are written elsewhere, and one sector of the header makes them the image's; see qcow2_switch.c.
+ * - A repair (qcow2_check.c) sets refcounts first, those that rise and those that nothing
+ *   refers to; then entries of tables, each in one sector; then the header's bits. Of what
+ *   cannot be trusted a new one is written where nothing is, and the header switched last.
+ *
+ * Images whose tables overlap: before a cluster is taken, and before data are written in place,
+ * qcow2_is_metadata asks whether a table is there, by a hash of what L1 and the refcount table
+ * refer to. Such an image is marked as corrupt, and nothing more is written to it.
  */
 #ifndef POSADA_QCOW2_INT_H
 #define POSADA_QCOW2_INT_H
