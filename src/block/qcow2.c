@@ -237,15 +237,25 @@ static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 	return a < b + b_len && b < a + a_len;
 }
 
+static bool is_of_header(const struct qcow2 *q, uint64_t host, uint64_t len)
+{
+	return host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
+	       overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
+	       (be32_to_cpu(q->hdr.nb_snapshots) &&
+		overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)) ||
+	       overlap(host, len, q->crypt_host, q->crypt_len);
+}
+
+bool qcow2_is_other_table(struct qcow2 *q, uint64_t host)
+{
+	return is_of_header(q, host, q->cluster_size) || qcow2_array_refers(&q->reftable, host);
+}
+
 bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len)
 {
 	uint64_t at = host & ~(q->cluster_size - 1);
 
-	if (host < q->cluster_size || overlap(host, len, q->l1.host, q->l1.n * 8) ||
-	    overlap(host, len, q->reftable.host, q->reftable.n * 8) ||
-	    (be32_to_cpu(q->hdr.nb_snapshots) &&
-	     overlap(host, len, be64_to_cpu(q->hdr.snapshots_offset), 1)) ||
-	    overlap(host, len, q->crypt_host, q->crypt_len))
+	if (is_of_header(q, host, len))
 		return true;
 	for (; at < host + len; at += q->cluster_size)
 		if (qcow2_array_refers(&q->l1, at) || qcow2_array_refers(&q->reftable, at))

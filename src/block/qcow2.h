@@ -65,6 +65,7 @@ enum {
 	QCOW2_MIN_CLUSTER_BITS = 9,
 	QCOW2_MAX_CLUSTER_BITS = 21,
 	QCOW2_SNAPSHOTS_MAX = 65536,
+	QCOW2_SNAPSHOT_EXTRA_MAX = 1024, /* bytes */
 	QCOW2_BACKING_NAME_MAX = 1023,
 	QCOW2_CHAIN_MAX = 200, /* images behind one another */
 	QCOW2_SUBCLUSTERS = 32,
@@ -354,6 +355,8 @@ int qcow2_grow_l1(struct qcow2 *q, uint64_t n);
  * the refcounts wrongly call free is not taken.
  */
 bool qcow2_is_metadata(struct qcow2 *q, uint64_t host, uint64_t len);
+/* Whether the cluster at host, which L1 calls an L2 table, is one of the other things of those. */
+bool qcow2_is_other_table(struct qcow2 *q, uint64_t host);
 
 /* --- qcow2_refcount.c -------------------------------------------------------------------- */
 

@@ -171,6 +171,11 @@ static int table_place(struct qcow2 *q, uint64_t off, uint64_t *host, bool *own)
 	if (*host && (*host >= q->node->file->size || *host < q->cluster_size))
 		return qcow2_corrupt(q, "L1 entry %" PRIu64 " is %#" PRIx64 ": outside of the file",
 				     i, v);
+	/* What is written to an L2 table must not be written over another. */
+	if (*host && qcow2_is_other_table(q, *host))
+		return qcow2_corrupt(q,
+				     "L1 entry %" PRIu64 " is %#" PRIx64 ": another table's place",
+				     i, v);
 	return 0;
 }
 

@@ -12,7 +12,6 @@
 #include "qcow2.h"
 
 enum {
-	EXTRA_MAX = 1024,
 	TABLE_MAX = 64 << 20,
 	WINDOW = 64 << 10,
 };
@@ -79,7 +78,7 @@ static int get_entry(struct reader *r, struct qcow2_snap *s, const char **why, u
 	extra = be32_to_cpu(s->fixed.extra_size);
 	l1 = be32_to_cpu(s->fixed.l1_size);
 	*value = extra;
-	*why = extra > EXTRA_MAX ? "extra_data_size" : NULL;
+	*why = extra > QCOW2_SNAPSHOT_EXTRA_MAX ? "extra_data_size" : NULL;
 	if (!*why && l1 > QCOW2_L1_MAX / 8) {
 		*value = l1;
 		*why = "l1_size";

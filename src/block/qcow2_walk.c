@@ -562,6 +562,16 @@ static int count_snapshots(struct qcow2_walk *w)
 			rc = 0;
 			break;
 		}
+		/* What lies behind the end is the next one's to take. */
+		if (be32_to_cpu(s.extra_size) > QCOW2_SNAPSHOT_EXTRA_MAX ||
+		    outside(q, at, qcow2_snapshot_bytes(&s))) {
+			tell(w, false,
+			     "snapshot table entry %u: extra_data_size is %u: more than %d, or "
+			     "behind the end of the file",
+			     i, be32_to_cpu(s.extra_size), QCOW2_SNAPSHOT_EXTRA_MAX);
+			w->lost++;
+			break;
+		}
 		rc = count_snapshot(w, &s, i, &used);
 		at += qcow2_snapshot_bytes(&s);
 	}

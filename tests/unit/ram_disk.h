@@ -29,6 +29,7 @@ struct ram {
 };
 
 static struct ram_file *ram_opening;
+static unsigned ram_patience; /* one in so many reads goes before other requests; 0: any */
 static unsigned (*ram_rnd)(unsigned below);
 
 static int ram_open(struct blk_node *n, struct err *err)
@@ -90,6 +91,9 @@ static void ram_poll(struct blk_node *n)
 	if (!r->n)
 		return;
 	i = ram_rnd(r->n);
+	for (unsigned k = 0; k < r->n && ram_patience && ram_rnd(ram_patience); k++)
+		if (r->waiting[i]->op == BLK_READ)
+			i = (i + 1) % r->n;
 	io = r->waiting[i];
 	r->waiting[i] = r->waiting[--r->n];
 	io->done(io, ram_carry_out(n, io));
