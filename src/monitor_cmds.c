@@ -671,7 +671,7 @@ const struct mon_cmd mon_cmds[] = {
 	  .help = "take the medium out of a CD drive; -f: even if the guest has locked it",
 	  .run = mon_eject },
 	{ .qmp = "blockdev-change-medium",
-	  .args = { OPT("device", MON_STR), OPT("id", MON_STR), ARG("filename", MON_STR),
+	  .args = { ARG("filename", MON_STR), OPT("device", MON_STR), OPT("id", MON_STR),
 		    OPT("format", MON_STR), OPT("force", MON_BOOL),
 		    OPT("read-only-mode", MON_STR) },
 	  .help = "put another image into a CD drive", .run = mon_change_medium },

@@ -155,7 +155,10 @@ static bool at_missing_end(struct ide_drive *d)
 {
 	if (d->cd.lba < d->cd.good_blocks)
 		return false;
-	check_at(d, SENSE_UNREADABLE, d->cd.lba);
+	if (d->cd.loaded)
+		check_at(d, SENSE_UNREADABLE, d->cd.lba);
+	else
+		atapi_check(d, SENSE_NO_MEDIUM);
 	return true;
 }
 

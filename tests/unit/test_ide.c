@@ -186,7 +186,7 @@ START_TEST(identity)
 
 	large_disk(",serial=S-1", ",model=A disk,ver=7,rotation_rate=1");
 	identify(LBA, id);
-	ck_assert_int_eq(memcmp(id + 20, "-S1                 ", 20), 0);
+	ck_assert_int_eq(memcmp(id + 20, "-S 1                ", 20), 0);
 	ck_assert_int_eq(memcmp(id + 54, " Aidks    ", 10), 0);
 	ck_assert_int_eq(memcmp(id + 46, " 7      ", 8), 0);
 	ck_assert_uint_eq(word(id, 0), 0x40);
