@@ -13,6 +13,7 @@
 #include "dev.h"
 #include "fw_cfg.h"
 #include "machine.h"
+#include "rtc.h"
 #include "wire/le.h"
 
 /* An entry of etc/e820. */
@@ -20,7 +21,7 @@ struct e820_wire {
 	struct le64 addr, size;
 	struct le32 type;
 } __attribute__((packed));
-enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8 };
+enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8, CMOS_TRANSLATION = 0x39 };
 
 static int tell_memory(struct machine *m, struct err *e)
 {
@@ -64,5 +65,6 @@ int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *
 {
 	int rc = bootorder_tell(m, &cfg->boot, e);
 
+	rtc_set_cmos(m, CMOS_TRANSLATION, m->disk_translation);
 	return rc ? rc : tell_console(m, e);
 }
