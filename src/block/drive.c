@@ -495,6 +495,7 @@ static int finish(struct blk_set *s, struct request *r, struct drive *out, struc
 		rc = blk_open_overlay(root, &r->how, &root, e);
 		if (rc)
 			return rc;
+		r->cfg.probed_raw = false; /* sector 0 is the overlay's */
 	}
 	make_id(s, r, id, sizeof(id));
 	rc = blk_new(s, r->id ? r->id : id, root, &r->cfg, &b, e);

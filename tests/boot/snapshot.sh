@@ -27,7 +27,7 @@ t_snapshot_raw() {
 	unchanged "$T/disk" "$T/before"
 	checked virtio-blk -append 'transport=modern irq=msix' -drive "file=$T/disk,format=raw,if=virtio,snapshot=on,cache=none,aio=native"
 	unchanged "$T/disk" "$T/before"
-	checked virtio-blk -append 'transport=modern irq=msix' -snapshot -hda "$T/disk"
+	checked virtio-blk -machine micro -append 'transport=mmio' -snapshot -hda "$T/disk"
 	unchanged "$T/disk" "$T/before"
 	chmod 444 "$T/disk" # it need not be writable
 	checked virtio-blk -append 'transport=modern irq=msix' -snapshot -drive "file=$T/disk,format=raw,if=virtio"
