@@ -404,6 +404,8 @@ static int finish(struct qcow2_switch *s)
 		rc = add_run(&s->old, host, q->cluster_size);
 	if (!rc)
 		rc = uncount(q, &s->old);
+	for (size_t i = 0; !rc && i < s->old.n; i++)
+		rc = make_holes(q, &s->old.item[i]);
 	return rc;
 }
 

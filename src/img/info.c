@@ -43,6 +43,21 @@ static void set(json_t *o, const char *key, json_t *value)
 	json_object_set_new(o, key, value);
 }
 
+/* Names in an image may be any bytes: JSON has only Unicode. */
+static json_t *text_json(const char *text)
+{
+	json_t *v = json_string(text);
+	char *copy = v ? NULL : strdup(text);
+
+	for (char *c = copy; c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	if (copy)
+		v = json_string(copy);
+	free(copy);
+	return v;
+}
+
 static json_t *snapshots_json(const struct blk_snapshot *list, size_t n)
 {
 	json_t *array = json_array();
@@ -54,11 +69,11 @@ static json_t *snapshots_json(const struct blk_snapshot *list, size_t n)
 		if (s->have_icount)
 			set(o, "icount", json_integer((json_int_t)s->icount));
 		set(o, "vm-clock-nsec", json_integer((json_int_t)(s->vm_clock_ns % 1000000000)));
-		set(o, "name", json_string(s->name));
+		set(o, "name", text_json(s->name));
 		set(o, "date-sec", json_integer((json_int_t)s->date_s));
 		set(o, "date-nsec", json_integer(s->date_ns));
 		set(o, "vm-clock-sec", json_integer((json_int_t)(s->vm_clock_ns / 1000000000)));
-		set(o, "id", json_string(s->id));
+		set(o, "id", text_json(s->id));
 		set(o, "vm-state-size", json_integer((json_int_t)s->vm_state_size));
 		json_array_append_new(array, o);
 	}
@@ -284,7 +299,8 @@ static void show(const struct info *in, const struct facts *f, unsigned n)
 	for (unsigned i = 0; i < n && in->json; i++)
 		json_array_append_new(list, as_json(&f[i]));
 	if (in->json) {
-		json_dumpf(in->chain ? list : json_array_get(list, 0), stdout, JSON_INDENT(4));
+		json_dumpf(in->chain ? list : json_array_get(list, 0), stdout,
+			   JSON_INDENT(4) | JSON_ENSURE_ASCII);
 		putchar('\n');
 	}
 	json_decref(list);

@@ -11,6 +11,14 @@
 #include "img.h"
 #include "snapshots.h"
 
+/* A name goes to a terminal: no control characters, whoever chose it. */
+static void print_name(const char *name, int width)
+{
+	for (; *name; name++, width--)
+		putchar((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name);
+	printf("%*s", width > 0 ? width : 0, "");
+}
+
 void img_print_snapshots(const struct blk_snapshot *list, size_t n)
 {
 	printf("%-9s %-16s %8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE", "VM CLOCK",
@@ -29,8 +37,11 @@ void img_print_snapshots(const struct blk_snapshot *list, size_t n)
 			 (unsigned)(s->vm_clock_ns / 1000000 % 1000));
 		if (s->have_icount)
 			snprintf(icount, sizeof(icount), "%" PRIu64, s->icount);
-		printf("%-9s %-16s %8s%20s%13s%11s\n", s->id, s->name,
-		       img_pretty(size, s->vm_state_size), date, clock, icount);
+		print_name(s->id, 9);
+		putchar(' ');
+		print_name(s->name, 16);
+		printf(" %8s%20s%13s%11s\n", img_pretty(size, s->vm_state_size), date, clock,
+		       icount);
 	}
 }
 

@@ -460,6 +460,9 @@ static void step_snapshot(enum above above)
 	unsigned i = m.n ? rnd(m.n) : 0, what = rnd(5);
 	char name[24];
 
+	/* Theirs may leak when the disk's size changes. */
+	if (m.n && m.snap[i].disk.size != m.disk.size)
+		theirs = false;
 	if (theirs)
 		shut();
 	if (!m.n || (what < 2 && m.n < SNAPS)) {
