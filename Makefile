@@ -69,7 +69,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 
 unit-bin: $(UNIT)
 # What several threads use.
-tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co)
+tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co co_pool)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 

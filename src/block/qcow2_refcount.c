@@ -132,7 +132,7 @@ static int add_one(struct qcow2 *q, uint64_t cluster, int delta)
 		return rc;
 	v = t ? qcow2_ref_get(t->data, q->ref_order, in_slice(q, cluster)) : 0;
 	if (delta < 0 ? v < (uint64_t)-delta : v > q->ref_max - (uint64_t)delta)
-		return delta < 0 ? -EIO : -ERANGE;
+		return delta < 0 ? -EDOM : -ERANGE;
 	if (!t)
 		return -EIO; /* counting up is for clusters that have been allocated */
 	rc = qcow2_cache_dirty(&q->refs, t);
@@ -158,7 +158,7 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta)
 		return 0;
 	for (i--; i-- > 0;)
 		add_one(q, cluster + i, -delta);
-	if (rc == -EIO && delta < 0)
+	if (rc == -EDOM)
 		return qcow2_corrupt(q,
 				     "the refcount of the cluster at %#" PRIx64
 				     " would fall below zero",

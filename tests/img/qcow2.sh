@@ -113,6 +113,28 @@ t_convert_qcow2() {
 	[ ! -e "$T/p/x.qcow2" ] || fail "x.qcow2 was made"
 }
 
+# Clusters that holes and the ends of sources cut are compressed whole.
+t_convert_compressed_edges() {
+	local o
+	for o in "" "-c" "-c -o compression_type=zstd" "-c -o cluster_size=4k" "-c -W -m 16"; do
+		printf 'x%.0s' {1..1000} >"$T/piece"
+		rm -f "$T/p/a.img" "$T/p/b.img"
+		truncate -s 5000k "$T/p/a.img"
+		truncate -s 70k "$T/p/b.img"
+		for at in 100000 300000 1199000 1310000 2100000 4097000 5119000; do
+			dd if="$T/piece" of="$T/p/a.img" bs=1 seek=$at conv=notrunc status=none
+		done
+		dd if=/dev/urandom of="$T/p/a.img" bs=4k seek=400 count=59 conv=notrunc status=none
+		dd if="$T/piece" of="$T/p/b.img" bs=1 seek=3000 conv=notrunc status=none
+		cat "$T/p/a.img" "$T/p/b.img" "$T/p/b.img" "$T/p/a.img" >"$T/ref.raw"
+		ours_ok convert $o -f raw -O qcow2 a.img b.img b.img a.img out.qcow2
+		sound out.qcow2
+		qemu-img compare -q -F raw "$T/p/out.qcow2" "$T/ref.raw" || fail "convert $o: wrong contents"
+		ours_ok convert -O raw out.qcow2 back.raw
+		cmp "$T/p/back.raw" "$T/ref.raw" || fail "convert $o and back: wrong bytes"
+	done
+}
+
 # Of two images behind the source: only what is above the given one is copied, and all of it.
 t_convert_onto_deeper_base() {
 	chain

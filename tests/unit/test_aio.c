@@ -209,6 +209,43 @@ static void next_op(struct slot *s, unsigned i)
 	submit(&s->q);
 }
 
+/* Long writes go to threads, one by one for each file; each arrives, whatever waits for what. */
+START_TEST(long_writes_to_two_files)
+{
+	enum { N = 24, LEN = 384 << 10 };
+	struct req q[2 * N] = { 0 };
+	uint8_t *buf = buffer((size_t)LEN * N), *got = buffer(LEN);
+	char second[96];
+	int fds[2];
+
+	start(_i);
+	snprintf(second, sizeof(second), "%s-2", path);
+	fds[0] = fd;
+	fds[1] = open(second, O_RDWR | O_CREAT | O_CLOEXEC | (direct ? O_DIRECT : 0), 0600);
+	ck_assert_int_ge(fds[1], 0);
+	for (unsigned i = 0; i < N; i++)
+		memset(buf + (size_t)i * LEN, (int)i + 1, LEN);
+	for (unsigned i = 0; i < 2 * N; i++) {
+		fd = fds[i % 3 == 0];
+		q[i].r.room_first = i % 5 == 0;
+		/* Not neighbours: those would be one. */
+		rw(&q[i], BLK_WRITE, (uint64_t)(i * 2) * LEN, buf + (size_t)(i % N) * LEN, LEN);
+	}
+	loop_run(l);
+	for (unsigned i = 0; i < 2 * N; i++) {
+		ck_assert_uint_eq(q[i].done, 1);
+		ck_assert_int_eq(q[i].ret, LEN);
+		ck_assert_int_eq(pread(fds[i % 3 == 0], got, LEN, (off_t)(i * 2) * LEN), LEN);
+		ck_assert_mem_eq(got, buf + (size_t)(i % N) * LEN, LEN);
+	}
+	fd = fds[0];
+	close(fds[1]);
+	unlink(second);
+	free(buf);
+	free(got);
+}
+END_TEST
+
 START_TEST(random_requests_match_a_model)
 {
 	struct slot *slots = calloc(SLOTS, sizeof(*slots));
@@ -677,6 +714,7 @@ int main(void)
 	Suite *s = suite_create("aio");
 	TCase *tc = tcase_create("engines");
 	static const TTest *const *const tests[] = {
+		&long_writes_to_two_files,
 		&random_requests_match_a_model,
 		&flush_discard_and_zeroes,
 		&neighbours_go_as_one,
