@@ -100,7 +100,6 @@ operate() { # COMPRESSED
 
 snapshot() { # -c|-a|-d NAME
 	echo "# snapshot $1 $2" >>scripts
-	[[ ${MATRIX_WITHOUT:-} != *snapshot* ]] || return 0
 	run_ours "$POSADA_IMG" snapshot "$1" "$2" disk.qcow2
 	run_theirs qemu-img snapshot "$1" "$2" disk.qcow2
 }
@@ -110,7 +109,6 @@ examine() {
 	local room
 	for room in p q; do
 		(cd $room && qemu-img check disk.qcow2) >out 2>&1 || fail "$1: qemu-img check in $room: $(cat out)"
-		[[ ${MATRIX_WITHOUT:-} != *check* ]] || continue
 		(cd $room && timeout 60 "$POSADA_IMG" check disk.qcow2) >out 2>&1 || fail "$1: posada-img check in $room: $(cat out)"
 	done
 	qemu-img compare p/disk.qcow2 q/disk.qcow2 >out 2>&1 || fail "$1: qemu-img compare: $(cat out)"
@@ -155,10 +153,11 @@ phases() { # BITS
 }
 
 refused_snapshot() {
-	[[ ${MATRIX_WITHOUT:-} != *snapshot* ]] || return 0
 	! (cd p && "$POSADA_IMG" snapshot -c first disk.qcow2) >ours.log 2>&1 || fail "ours took a snapshot with refcount_bits=1"
 	! (cd q && qemu-img snapshot -c first disk.qcow2) >theirs.log 2>&1 || fail "theirs took a snapshot with refcount_bits=1"
 	grep -q "disk.qcow2" ours.log || fail "no file name in: $(cat ours.log)"
+	# Theirs forgets a cluster then.
+	(cd q && qemu-img check -q -r leaks disk.qcow2) >theirs.log 2>&1 || fail "qemu-img check -r leaks: $(cat theirs.log)"
 }
 
 combination() { # CLUSTER BITS SUBCLUSTERS COMPRESSION COMPAT SEED
@@ -182,7 +181,6 @@ combination() { # CLUSTER BITS SUBCLUSTERS COMPRESSION COMPAT SEED
 	phases "$2"
 	examine "after all operations"
 	[ "$2" != 1 ] || return 0
-	[[ ${MATRIX_WITHOUT:-} != *snapshot* ]] || return 0
 	# Each goes back to the other's snapshot.
 	qemu-img snapshot -a second p/disk.qcow2 >out 2>&1 || fail "qemu-img applies ours: $(cat out)"
 	"$POSADA_IMG" snapshot -a second q/disk.qcow2 >out 2>&1 || fail "posada-img applies theirs: $(cat out)"
