@@ -89,6 +89,12 @@ int memmap_commit(struct memmap *mm);
 bool memmap_access(struct memmap *mm, uint64_t gpa, void *buf, unsigned len, bool write);
 
 /*
+ * Host address of [gpa, gpa + len) as the guest sees it, when one region has it all, else
+ * NULL; write: and the guest may write there. It stays good as long as the region's memory.
+ */
+void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write);
+
+/*
  * Which pages of r the guest has written since the last call: bits are ORed into bitmap (one for
  * each page of r, rounded up to 64).
  */

@@ -107,6 +107,12 @@ void kvm_describe_host(FILE *f);
 extern const struct bus_doorbell_ops kvm_doorbell_ops;
 extern const struct memmap_ops kvm_memmap_ops;
 
+/*
+ * What the guest sees at [gpa, gpa + len), firmware and the like included; NULL: no memory, or
+ * write is set and the guest may not. Any thread.
+ */
+void *vm_guest_ptr(const struct vm *vm, uint64_t gpa, size_t len, bool write);
+
 static inline struct vm *vm_of(struct machine *m)
 {
 	return (struct vm *)(void *)m;

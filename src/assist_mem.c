@@ -29,14 +29,6 @@ static int page_fault(struct insn_cpu *c, uint64_t lin, uint32_t error)
 	return -EFAULT;
 }
 
-static bool writable_ram(const struct gmem *mem, uint64_t gpa)
-{
-	for (unsigned i = 0; i < mem->n; i++)
-		if (gpa - mem->range[i].gpa < mem->range[i].size)
-			return !mem->range[i].readonly;
-	return false;
-}
-
 /* Whether the rights along a walk forbid the access. */
 static bool denied(const struct insn_cpu *c, const struct page_walk *w, unsigned how, bool user)
 {
@@ -80,16 +72,13 @@ static int walk(struct insn_cpu *c, uint64_t lin, unsigned how, uint64_t *gpa)
 static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **host)
 {
 	struct vcpu *v = c->ctx;
-	const struct gmem *mem = &v->vm->m.mem;
 	uint64_t gpa;
 	int r;
 
 	r = walk(c, lin, how, &gpa);
 	if (r < 0)
 		return r;
-	if ((how & INSN_WRITE) && !writable_ram(mem, gpa))
-		return -EOPNOTSUPP;
-	*host = gmem_ptr(mem, gpa, PAGE - (gpa & (PAGE - 1)));
+	*host = vm_guest_ptr(v->vm, gpa, PAGE - (gpa & (PAGE - 1)), how & INSN_WRITE);
 	return *host ? 0 : -EOPNOTSUPP;
 }
 

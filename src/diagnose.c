@@ -148,7 +148,7 @@ void cpu_facts(struct vm *vm, const struct cpu_snapshot *c, struct cpu_facts *f)
 				   (s->ss.db ? (uint32_t)c->regs.rsp : (uint16_t)c->regs.rsp));
 	}
 	if (guest_page_walk(vm, s, f->pc, &f->pc_walk) == 0)
-		f->pc_ram = gmem_ptr(&vm->m.mem, f->pc_walk.gpa, 1) != NULL;
+		f->pc_ram = vm_guest_ptr(vm, f->pc_walk.gpa, 1, false) != NULL;
 	f->code_len = guest_read_gva(vm, s, f->pc, f->code, sizeof(f->code));
 	if (f->code_len)
 		f->insn_len =
@@ -171,7 +171,7 @@ static void gpa_words(struct vm *vm, uint64_t gpa, char *out, size_t out_len)
 {
 	const struct io_region *r;
 
-	if (gmem_ptr(&vm->m.mem, gpa, 1)) {
+	if (vm_guest_ptr(vm, gpa, 1, false)) {
 		snprintf(out, out_len, "RAM");
 		return;
 	}

@@ -227,25 +227,33 @@ int memmap_commit(struct memmap *mm)
 	return rc;
 }
 
-bool memmap_access(struct memmap *mm, uint64_t gpa, void *buf, unsigned len, bool write)
+void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write)
 {
-	bool done = false;
+	uint8_t *p = NULL;
 
 	pthread_mutex_lock(&mm->lock);
-	for (unsigned i = 0; !done && i < mm->n_segs; i++) {
+	for (unsigned i = 0; !p && i < mm->n_segs; i++) {
 		const struct mem_segment *s = &mm->seg[i];
 		uint64_t off = gpa - s->gpa;
 
-		if (off >= s->size || !s->host || len > s->size - off || (write && s->readonly))
-			continue;
-		if (write)
-			memcpy(s->host + off, buf, len);
-		else
-			memcpy(buf, s->host + off, len);
-		done = true;
+		if (off < s->size && s->host && len <= s->size - off && !(write && s->readonly))
+			p = s->host + off;
 	}
 	pthread_mutex_unlock(&mm->lock);
-	return done;
+	return p;
+}
+
+bool memmap_access(struct memmap *mm, uint64_t gpa, void *buf, unsigned len, bool write)
+{
+	void *p = memmap_ptr(mm, gpa, len, write);
+
+	if (!p)
+		return false;
+	if (write)
+		memcpy(p, buf, len);
+	else
+		memcpy(buf, p, len);
+	return true;
 }
 
 /* ORs n bits into to, from bit `at` on. */

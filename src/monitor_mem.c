@@ -388,18 +388,21 @@ static void print_number(FILE *f, uint64_t v, char letter, unsigned size, bool p
 /* --- reading --- */
 
 /* As much of [addr, addr+len) as can be read, from the start. */
-static size_t read_physical(const struct gmem *g, uint64_t addr, uint8_t *buf, size_t len)
+static size_t read_physical(const struct vm *vm, uint64_t addr, uint8_t *buf, size_t len)
 {
 	size_t done = 0;
 
 	while (done < len) {
 		uint64_t a = addr + done;
 		size_t n = PAGE - (size_t)(a % PAGE);
+		const void *p;
 
 		if (n > len - done)
 			n = len - done;
-		if (gmem_read(g, a, buf + done, n) < 0)
+		p = vm_guest_ptr(vm, a, n, false);
+		if (!p)
 			break;
+		memcpy(buf + done, p, n);
 		done += n;
 	}
 	return done;
@@ -476,7 +479,7 @@ static json_t *examine(struct mon *m, const json_t *args, bool physical, struct 
 	if (!buf || !f)
 		goto out;
 	if (physical)
-		done = read_physical(&m->vm->m.mem, addr, buf, len);
+		done = read_physical(m->vm, addr, buf, len);
 	else
 		done = guest_read_gva(m->vm, &g.s, addr, buf, len);
 	m->fmt = fmt.letter;
@@ -653,7 +656,7 @@ static json_t *save(struct mon *m, const json_t *args, const struct kvm_sregs *s
 		if (sregs)
 			got = guest_read_gva(m->vm, sregs, at, buf, n);
 		else
-			got = read_physical(&m->vm->m.mem, at, buf, n);
+			got = read_physical(m->vm, at, buf, n);
 		if (got < n) {
 			ret = err_set(e, ERR_USAGE, EFAULT,
 				      "Invalid addr 0x%016" PRIx64 "/size %" PRId64 " specified",

@@ -111,9 +111,9 @@ static uint64_t page_address(const struct paging *p, unsigned shift, uint64_t en
 }
 
 /* Entries are naturally aligned, so that a guest's write is seen whole or not at all. */
-static bool read_entry(const struct gmem *mem, uint64_t gpa, unsigned size, uint64_t *entry)
+static bool read_entry(const struct vm *vm, uint64_t gpa, unsigned size, uint64_t *entry)
 {
-	const void *p = gmem_ptr(mem, gpa, size);
+	const void *p = vm_guest_ptr(vm, gpa, size, false);
 
 	if (!p)
 		return false;
@@ -158,7 +158,7 @@ int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva
 		w->e[i].name = l->name;
 		w->e[i].entry_gpa = at;
 		w->levels = i + 1;
-		if (!read_entry(&vm->m.mem, at, p->entry_size, &entry))
+		if (!read_entry(vm, at, p->entry_size, &entry))
 			return stop(w, WALK_NO_RAM);
 		w->e[i].entry = entry;
 		if (!(entry & PTE_P))
@@ -187,22 +187,21 @@ int guest_page_walk(const struct vm *vm, const struct kvm_sregs *s, uint64_t gva
 }
 
 /* How many of len bytes at gva lie in its 4 KiB page. */
+void *vm_guest_ptr(const struct vm *vm, uint64_t gpa, size_t len, bool write)
+{
+	void *p = gmem_ptr(&vm->m.mem, gpa, len);
+
+	/* Without firmware and cards there is RAM and nothing else. */
+	if (!vm->m.map.n || (p && gpa >= 1 << 20))
+		return p;
+	return memmap_ptr((struct memmap *)(uintptr_t)&vm->m.map, gpa, len, write);
+}
+
 static size_t to_page_end(uint64_t gva, size_t len)
 {
 	size_t room = 4096 - (gva & 4095);
 
 	return room < len ? room : len;
-}
-
-static bool readonly(const struct gmem *mem, uint64_t gpa)
-{
-	for (unsigned i = 0; i < mem->n; i++) {
-		const struct gmem_range *r = &mem->range[i];
-
-		if (gpa >= r->gpa && gpa - r->gpa < r->size)
-			return r->readonly;
-	}
-	return true;
 }
 
 bool guest_walk_mark(const struct vm *vm, const struct kvm_sregs *s, const struct page_walk *w,
@@ -215,10 +214,11 @@ bool guest_walk_mark(const struct vm *vm, const struct kvm_sregs *s, const struc
 		uint64_t old = w->e[i].entry, new = old | PTE_A | (leaf && write ? PTE_D : 0);
 		void *at;
 
-		if (new == old || (p == &paging_pae && i == 0) ||
-		    readonly(&vm->m.mem, w->e[i].entry_gpa))
+		if (new == old || (p == &paging_pae && i == 0))
 			continue;
-		at = gmem_ptr(&vm->m.mem, w->e[i].entry_gpa, p->entry_size);
+		at = vm_guest_ptr(vm, w->e[i].entry_gpa, p->entry_size, true);
+		if (!at)
+			continue;
 		if (p->entry_size == 8) {
 			if (!__atomic_compare_exchange_n((uint64_t *)at, &old, new, false,
 							 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -246,7 +246,7 @@ size_t guest_read_gva(const struct vm *vm, const struct kvm_sregs *s, uint64_t g
 
 		if (guest_page_walk(vm, s, gva + done, &w) < 0)
 			break;
-		host = gmem_ptr(&vm->m.mem, w.gpa, n);
+		host = vm_guest_ptr(vm, w.gpa, n, false);
 		if (!host)
 			break;
 		memcpy((uint8_t *)buf + done, host, n);
@@ -266,7 +266,6 @@ int vcpu_read_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, void 
 int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, const void *buf,
 		   size_t len)
 {
-	const struct gmem *mem = &v->vm->m.mem;
 	unsigned races = 0;
 	size_t done = 0;
 
@@ -277,8 +276,8 @@ int vcpu_write_gva(struct vcpu *v, const struct kvm_sregs *s, uint64_t gva, cons
 
 		if (guest_page_walk(v->vm, s, gva + done, &w) < 0)
 			return -EFAULT;
-		host = gmem_ptr(mem, w.gpa, n);
-		if (!host || readonly(mem, w.gpa))
+		host = vm_guest_ptr(v->vm, w.gpa, n, true);
+		if (!host)
 			return -EFAULT;
 		/* Another vCPU changed this very entry: walk again, by the new one. */
 		if (!guest_walk_mark(v->vm, s, &w, true)) {

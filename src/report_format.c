@@ -114,7 +114,7 @@ static const char *table_remark(const struct vm *vm, const struct kvm_sregs *s,
 		return "  <- empty";
 	if (guest_page_walk(vm, s, t->base, &w) < 0)
 		return "  <- base not mapped";
-	if (!gmem_ptr(&vm->m.mem, w.gpa, 1))
+	if (!vm_guest_ptr(vm, w.gpa, 1, false))
 		return "  <- outside RAM";
 	return "";
 }
@@ -263,7 +263,7 @@ static void put_walk(struct vm *vm, const struct cpu_snapshot *c, const char *na
 			w.page_size >= 1 << 20 ? ll(w.page_size >> 20) : ll(w.page_size >> 10),
 			w.page_size >= 1 << 20 ? "MiB" : "KiB", w.user ? "user" : "supervisor",
 			w.writable ? "writable" : "read-only", w.nx ? "no-execute" : "executable");
-	if (!gmem_ptr(&vm->m.mem, w.gpa, 1)) {
+	if (!vm_guest_ptr(vm, w.gpa, 1, false)) {
 		const struct io_region *r = bus_find(&vm->m.mmio, w.gpa);
 
 		fprintf(f, "; not RAM: %s", r ? r->name : "nothing is there");

@@ -390,14 +390,29 @@ START_TEST(writes_set_accessed_and_dirty)
 }
 END_TEST
 
+static int no_slot(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8_t *host,
+		   bool readonly, bool log_dirty)
+{
+	return 0;
+}
+
+static const struct memmap_ops no_slots = { .set = no_slot };
+
 START_TEST(rom_is_not_written)
 {
+	struct mem_region rom = { .name = "rom", .size = 4096, .readonly = true };
 	uint8_t b = 1;
 
-	vm.m.mem.range[0].readonly = true;
+	rom.host = gmem_ptr(&vm.m.mem, 0x1000, 4096);
+	memmap_init(&vm.m.map, &no_slots, NULL);
+	ck_assert_int_eq(memmap_map(&vm.m.map, &rom, 0x1000), 0);
 	ck_assert_int_eq(vcpu_write_gva(&vcpu, &s, 0x1000, &b, 1), -EFAULT);
 	ck_assert_int_eq(vcpu_read_gva(&vcpu, &s, 0x1000, &b, 1), 0);
 	ck_assert_uint_eq(b, 0);
+	/* Where nothing is, nothing is read. */
+	ck_assert_int_eq(memmap_set(&vm.m.map, &rom, NULL, false), 0);
+	ck_assert_int_eq(vcpu_read_gva(&vcpu, &s, 0x1000, &b, 1), -EFAULT);
+	memmap_fini(&vm.m.map);
 }
 END_TEST
 
