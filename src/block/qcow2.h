@@ -15,7 +15,10 @@
  *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
  *   qcow2_check.c     posada-img check
  *   qcow2_snapshot.c  snapshots, and the memory of a saved machine
+ *   qcow2_repair.c    refcounts made anew from what is referenced
+ *   qcow2_snapshot.c  snapshots
  *   qcow2_snaptable.c the table of snapshots
+ *   qcow2_vmstate.c   the memory of a saved machine
  *   qcow2_switch.c    changing refcounts and tables all at once, for snapshots
  *   qcow2_crypt.c     encryption of data
  *   qcow2_bitmap.c    persistent dirty bitmaps: kept right while the disk is written
@@ -609,6 +612,14 @@ int qcow2_snap_save(struct blk_node *n, const struct blk_snapshot *info, struct 
 int qcow2_snap_apply(struct blk_node *n, const char *id_or_name, struct err *e);
 int qcow2_snap_delete(struct blk_node *n, const char *id_or_name, struct err *e);
 int qcow2_snap_load(struct blk_node *n, const char *id_or_name, struct err *e);
+
+/* --- qcow2_vmstate.c -------------------------------------------------------------------------- */
+
+/* L1 entries that the disk needs: what is behind them is a saved machine's. */
+static inline uint64_t qcow2_disk_entries(const struct qcow2 *q)
+{
+	return qcow2_l1_entries(q->cluster_bits, q->ext_l2, be64_to_cpu(q->hdr.size));
+}
 int qcow2_vmstate_write(struct blk_node *n, uint64_t off, const void *buf, size_t len,
 			struct err *e);
 int qcow2_vmstate_read(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e);

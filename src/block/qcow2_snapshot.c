@@ -5,8 +5,7 @@
  * "copied". Each change is one switch (qcow2_switch.c): after a power cut the image is
  * as before or as afterwards.
  *
- * The memory of a saved machine lies behind the disk, where the first L1 entry that the
- * disk does not need begins.
+ * The memory of a saved machine lies behind the disk: see qcow2_vmstate.c.
  *
  * What the image tool and the monitor ask for: on the node's thread, with no request under way.
  */
@@ -25,10 +24,6 @@ struct op {
 	struct err *e;
 	const char *which; /* id or name */
 	const struct blk_snapshot *info; /* of a new one */
-	uint64_t vm_off;
-	void *vm_buf;
-	const void *vm_data;
-	size_t vm_len;
 
 	struct qcow2_snaps t;
 	long at; /* in t */
@@ -88,12 +83,6 @@ static int out_of_range(struct op *o)
 }
 
 /* --- walking through tables --- */
-
-/* L1 entries that the disk needs: what is behind them is a saved machine's. */
-static uint64_t disk_entries(const struct qcow2 *q)
-{
-	return qcow2_l1_entries(q->cluster_bits, q->ext_l2, be64_to_cpu(q->hdr.size));
-}
 
 /* Refcounts that are about to be changed: neighbours together. */
 struct walk {
@@ -430,7 +419,7 @@ static int create_in_switch(struct op *o, uint64_t disk, uint64_t tables)
 static int create(void *arg)
 {
 	struct op *o = arg;
-	uint64_t disk = disk_entries(o->q), tables = 0;
+	uint64_t disk = qcow2_disk_entries(o->q), tables = 0;
 	int rc = load_table(o);
 
 	if (!rc)
@@ -731,77 +720,4 @@ int qcow2_snap_load(struct blk_node *n, const char *id_or_name, struct err *e)
 		return err_set(e, ERR_USAGE, EINVAL,
 			       "%s is open for writing: a snapshot can only be read", n->filename);
 	return run(&o, load, "read the snapshot");
-}
-
-/* --- the memory of a saved machine --- */
-
-/* Where it is, if len bytes from off on can be. */
-static int vm_place(struct op *o, uint64_t *at)
-{
-	struct qcow2 *q = o->q;
-	uint64_t span = q->cluster_size * q->l2_entries, start = disk_entries(q), last;
-
-	if (o->vm_off > INT64_MAX || o->vm_len > INT64_MAX - o->vm_off)
-		return -EFBIG;
-	last = start + (o->vm_off + o->vm_len + span - 1) / span;
-	if (last > QCOW2_L1_MAX / 8 || last > INT64_MAX / span)
-		return -EFBIG;
-	*at = start * span + o->vm_off;
-	return 0;
-}
-
-static int write_vm(void *arg)
-{
-	struct op *o = arg;
-	struct qcow2 *q = o->q;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)o->vm_data, .iov_len = o->vm_len };
-	uint64_t at, need;
-	int rc = vm_place(o, &at);
-
-	if (!rc && o->vm_len) {
-		need = qcow2_l1_entries(q->cluster_bits, q->ext_l2, at + o->vm_len);
-		rc = qcow2_begin_write(q);
-		/* By an eighth more, as it is written piece by piece. */
-		if (!rc && need > q->l1.n)
-			rc = qcow2_grow_l1(q, need + need / 8 > QCOW2_L1_MAX / 8 ? need
-										 : need + need / 8);
-		if (!rc)
-			rc = qcow2_write(q, at, o->vm_len, &iov, 1, 0);
-	}
-	return rc;
-}
-
-int qcow2_vmstate_write(struct blk_node *n, uint64_t off, const void *buf, size_t len,
-			struct err *e)
-{
-	struct op o = { .q = qcow2_of(n), .e = e, .vm_off = off, .vm_data = buf, .vm_len = len };
-
-	return run_writing(&o, write_vm, "write the memory of a machine");
-}
-
-static int read_vm(void *arg)
-{
-	struct op *o = arg;
-	uint64_t at;
-	int rc = vm_place(o, &at);
-
-	return rc ? rc : qcow2_read_buf(o->q, at, o->vm_buf, o->vm_len);
-}
-
-int qcow2_vmstate_read(struct blk_node *n, uint64_t off, void *buf, size_t len, struct err *e)
-{
-	struct op o = { .q = qcow2_of(n), .e = e, .vm_off = off, .vm_buf = buf, .vm_len = len };
-
-	return run(&o, read_vm, "read the memory of a machine");
-}
-
-int qcow2_vmstate_clear(struct qcow2 *q)
-{
-	uint64_t span = q->cluster_size * q->l2_entries;
-	int rc = 0;
-
-	for (uint64_t i = disk_entries(q); !rc && i < q->l1.n; i++)
-		if (qcow2_array_get(&q->l1, i))
-			rc = qcow2_map_discard(q, i * span, span, true);
-	return rc;
 }

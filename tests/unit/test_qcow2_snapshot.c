@@ -1004,6 +1004,68 @@ START_TEST(bad_references)
 }
 END_TEST
 
+/* Sets the flag "copied" of all that the only L2 table of an L1 table refers to. */
+static void mark_copied(uint64_t l1)
+{
+	struct be64 entry;
+	uint64_t l2;
+
+	peek(l1, &entry, sizeof(entry));
+	l2 = be64_to_cpu(entry) & QCOW2_OFFSET_MASK;
+	for (uint64_t at = l2; at < l2 + 65536; at += 8) {
+		peek(at, &entry, sizeof(entry));
+		if (!entry.raw)
+			continue;
+		entry = cpu_to_be64(be64_to_cpu(entry) | QCOW2_COPIED);
+		patch(at, &entry, sizeof(entry));
+	}
+}
+
+/* In tables of snapshots only, such flags may say anything: they do not survive. */
+START_TEST(flags_of_snapshots)
+{
+	struct qcow2_snapshot_entry s;
+
+	two_snapshots();
+	peek(table_at(), &s, sizeof(s));
+	mark_copied(be64_to_cpu(s.l1_offset));
+	sound(false);
+	open_as(PLAIN, false, NULL);
+	ck_assert_msg(!ops()->snap_apply(node, "one", &e), "%s", e.msg);
+	copy_disk(&m.disk, &m.snap[0].disk);
+	shut();
+	sound(false);
+	open_as(PLAIN, false, NULL);
+	for (unsigned i = 0; i < 30; i++)
+		step_write(false);
+	shut();
+	sound(false);
+	same_all(&m);
+	finish();
+}
+END_TEST
+
+/* In a table that the disk shares they are wrong, and would cost a snapshot its data. */
+START_TEST(flags_of_the_disk)
+{
+	struct qcow2_header h;
+
+	two_snapshots();
+	open_as(PLAIN, false, NULL);
+	ck_assert_int_eq(ops()->snap_create(node, "three", &e), 0);
+	model_create("three", 0, 0);
+	shut();
+	peek(0, &h, sizeof(h));
+	mark_copied(be64_to_cpu(h.l1_table_offset));
+	open_as(PLAIN, false, NULL);
+	ck_assert_int_eq(ops()->snap_create(node, "four", &e), -EIO);
+	ck_assert_msg(strstr(e.msg, "flag 'copied' of L1 entry 0"), "%s", e.msg);
+	shut();
+	same_all(&m);
+	finish();
+}
+END_TEST
+
 /* As many entries as there may be, of nothing, and the file ends within the last. */
 START_TEST(short_table)
 {
@@ -1096,6 +1158,8 @@ static Suite *suite(void)
 	t = add_case(s, "tables");
 	tcase_add_loop_test(t, bad_tables, 0, (int)(sizeof(bad) / sizeof(bad[0])));
 	tcase_add_test(t, bad_references);
+	tcase_add_test(t, flags_of_snapshots);
+	tcase_add_test(t, flags_of_the_disk);
 	tcase_add_test(t, short_table);
 	tcase_add_loop_test(t, extra_data, 0, 2);
 	return s;
