@@ -30,6 +30,7 @@ struct gmem_range {
 	uint64_t gpa;
 	uint64_t size;
 	uint8_t *host;
+	bool readonly; /* for the guest; the host can always write */
 };
 
 struct gmem {

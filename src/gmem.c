@@ -171,7 +171,8 @@ static bool discardable(const struct gmem *g, const uint8_t *host, size_t len)
 		uint64_t off = (uint64_t)(host - r->host);
 
 		if (host >= r->host && off < r->size && len <= r->size - off)
-			return host >= g->ram && (uint64_t)(host - g->ram) < g->ram_size;
+			return !r->readonly && host >= g->ram &&
+			       (uint64_t)(host - g->ram) < g->ram_size;
 	}
 	return false;
 }

@@ -346,24 +346,29 @@ static void mtree_region(void *ctx, const struct io_region *r)
 	json_array_append_new(ctx, mtree_entry(r->base, r->size, r->prio, "i/o", r->name));
 }
 
+/* Memory comes in ascending order, and among what devices have there. */
+static void mtree_memory(void *ctx, const struct mem_segment *s)
+{
+	size_t at = 0;
+
+	while (at < json_array_size(ctx) &&
+	       (uint64_t)mon_int(json_array_get(ctx, at), "base", 0) < s->gpa)
+		at++;
+	json_array_insert_new(ctx, at,
+			      mtree_entry(s->gpa, s->size, s->region->prio,
+					  !s->host      ? "hole"
+					  : s->readonly ? "rom"
+							: "ram",
+					  s->region->name));
+}
+
 static json_t *query_mtree(struct mon *m, const json_t *args, struct err *e)
 {
 	json_t *memory = json_array(), *io = json_array();
-	const struct gmem *g = &m->vm->m.mem;
 
 	bus_each(&m->vm->m.mmio, mtree_region, memory);
 	bus_each(&m->vm->m.pio, mtree_region, io);
-	for (unsigned i = 0; i < g->n; i++) {
-		const struct gmem_range *r = &g->range[i];
-		size_t at = 0;
-
-		while (at < json_array_size(memory) &&
-		       (uint64_t)mon_int(json_array_get(memory, at), "base", 0) < r->gpa)
-			at++;
-		json_array_insert_new(memory, at,
-				      mtree_entry(r->gpa, r->size, 0, r->readonly ? "rom" : "ram",
-						  r->readonly ? "rom" : "ram"));
-	}
+	memmap_each(&m->vm->m.map, mtree_memory, memory);
 	return json_pack("{s:o, s:o}", "memory", memory, "I/O", io);
 }
 

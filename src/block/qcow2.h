@@ -14,8 +14,6 @@
  *   qcow2_walk.c      counting what is referenced (qcow2_walk.h)
  *   qcow2_repair.c    refcounts made right by that: when an image is opened that was not closed
  *   qcow2_check.c     posada-img check
- *   qcow2_snapshot.c  snapshots, and the memory of a saved machine
- *   qcow2_repair.c    refcounts made anew from what is referenced
  *   qcow2_snapshot.c  snapshots
  *   qcow2_snaptable.c the table of snapshots
  *   qcow2_vmstate.c   the memory of a saved machine

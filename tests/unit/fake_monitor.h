@@ -202,6 +202,14 @@ int dev_unknown(const char *name, struct err *e)
 	return -EINVAL;
 }
 
+static int fake_slot(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8_t *host,
+		     bool readonly, bool log_dirty)
+{
+	return 0;
+}
+
+static const struct memmap_ops fake_slots = { .set = fake_slot };
+
 static void fake_init(void)
 {
 	struct err e;
@@ -230,6 +238,11 @@ static void fake_init(void)
 	bus_map(&fake.vm.m.mmio, &fake_mmio, 0xfe000000);
 	if (gmem_init(&fake.vm.m.mem, FAKE_RAM, GMEM_ANON, &e) < 0)
 		abort();
+	memmap_init(&fake.vm.m.map, &fake_slots, NULL);
+	fake.vm.m.ram[0] =
+		(struct mem_region){ .name = "ram", .host = fake.vm.m.mem.ram, .size = FAKE_RAM };
+	if (memmap_map(&fake.vm.m.map, &fake.vm.m.ram[0], 0))
+		abort();
 }
 
 static void fake_fini(void)
@@ -239,6 +252,7 @@ static void fake_fini(void)
 	bus_unmap(&fake_mmio);
 	bus_fini(&fake.vm.m.pio);
 	bus_fini(&fake.vm.m.mmio);
+	memmap_fini(&fake.vm.m.map);
 	gmem_fini(&fake.vm.m.mem);
 }
 
