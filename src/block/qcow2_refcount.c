@@ -451,8 +451,11 @@ static int search_gap(struct qcow2 *q, struct search *s, bool *found)
 	s->run = 0;
 	if (s->at < q->virgin && s->at >> q->block_bits < q->reftable.n)
 		return block_in_place(q, s->at++);
+	/* Up to here they may be counted though the file ends before: those are not taken. */
 	if (s->at < q->virgin)
 		s->at = q->virgin;
+	else
+		q->virgin = s->at;
 	rc = prepare_end(q, s->exact ? s->n : 1);
 	s->at = q->virgin;
 	return rc;

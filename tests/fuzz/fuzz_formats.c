@@ -2,8 +2,8 @@
 /*
  * Fuzz target: images of the formats vdi, vmdk, vhdx and vpc, and of anything that is
  * probed. The first byte of the input says which format, whether checksums are made to fit
- * first, and whether the image is written; the rest is a file, see mem_disk.h. What
- * opens is read, and written, here and there; an error has a message.
+ * first, whether the image is written, and whether its size is changed; the rest is a file, see
+ * mem_disk.h. What opens is read, and written, here and there; an error has a message.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ const struct blk_driver *const blk_drivers[] = {
 };
 
 /* Of the first byte. */
-enum { FORMAT = 7, MEND = 8, WRITE = 16 };
+enum { FORMAT = 7, MEND = 8, WRITE = 16, RESIZE = 32 };
 static const char *const formats[] = { NULL, "vdi", "vmdk", "vhdx", "vpc", "raw", NULL, NULL };
 
 /* --- checksums, which a mutation never meets ------------------------------------------------- */
@@ -144,6 +144,21 @@ static void look_around(struct blk_node *n, bool write)
 	blk_node_flush(n);
 }
 
+/* Longer and shorter; then what was there before is asked for again. */
+static void resize(struct blk_node *n)
+{
+	uint64_t sizes[] = { n->size + 512, n->size * 3 + 4096, n->size / 2 / 512 * 512, 0 };
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct err e = { 0 };
+		int rc = blk_node_truncate(n, sizes[i], &e);
+
+		if (rc > 0 || (rc && (!e.msg[0] || !e.status)) || (!rc && n->size != sizes[i]))
+			abort();
+		look_around(n, !n->readonly);
+	}
+}
+
 static void whole_image(struct blk_node *n)
 {
 	const struct blk_image_ops *ops = n->drv->image;
@@ -185,6 +200,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!rc) {
 		look_around(n, !how.readonly);
 		whole_image(n);
+		if (data[0] & RESIZE)
+			resize(n);
 		if (blk_node_in_flight(n))
 			abort();
 		blk_node_close(n);

@@ -123,7 +123,7 @@ static void read_snapshot(struct blk_node *n, uint8_t where)
 	if (told(ops->snap_list(n, &list, &count, &e), &e))
 		return;
 	if (count && !told(ops->snap_load(n, some_snapshot(list, count, where), &e), &e))
-		blk_node_pread(n, 0, buf, length(n->size, 15));
+		blk_node_pread(n, 0, buf, n->size < LENGTH_MOST ? n->size : LENGTH_MOST);
 	blk_snapshots_free(list, count);
 }
 

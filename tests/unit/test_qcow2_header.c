@@ -627,6 +627,32 @@ START_TEST(table_entries)
 }
 END_TEST
 
+/* A block that counts clusters behind the file's end, up to its own: they leak, and no more. */
+START_TEST(counts_behind_the_end)
+{
+	struct blk_check found = { 0 };
+	struct blk_node *n;
+	uint8_t buf[512] = { 3 };
+
+	create("cluster_size=512");
+	n = must_open(true);
+	for (uint64_t i = n->file->size / 512; i < 256; i++)
+		put(1024 + i * 2, 2, 1);
+	blk_node_close(n);
+	n = must_open(false);
+	ck_assert_int_eq(blk_node_pwrite(n, 0, buf, sizeof(buf)), 0);
+	blk_node_close(n);
+	n = must_open(true);
+	buf[0] = 0;
+	ck_assert_int_eq(blk_node_pread(n, 0, buf, sizeof(buf)), 0);
+	ck_assert_uint_eq(buf[0], 3);
+	ck_assert_int_eq(ops()->check(n, 0, &found, &e), 0);
+	ck_assert_uint_eq(found.corruptions, 0);
+	ck_assert_uint_gt(found.leaks, 200);
+	blk_node_close(n);
+}
+END_TEST
+
 START_TEST(short_files)
 {
 	static const off_t lengths[] = { 0,   1,   71,   72,   103,  104,  111,
@@ -656,6 +682,7 @@ static Suite *suite(void)
 	tcase_add_test(t, snapshot_tables);
 	tcase_add_test(t, snapshot_l1);
 	tcase_add_loop_test(t, table_entries, 0, (int)ARRAY_SIZE(entries));
+	tcase_add_test(t, counts_behind_the_end);
 	tcase_add_test(t, short_files);
 	suite_add_tcase(s, t);
 	return s;
