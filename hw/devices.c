@@ -27,6 +27,7 @@
 	X(i440fx) \
 	X(piix3) \
 	X(pci_testdev) \
+	X(vga_pci) \
 	X(virtio_serial_pci) \
 	X(virtio_serial_mmio) \
 	X(virtconsole) \

@@ -51,7 +51,8 @@ struct config {
 	const char *hd[4]; /* -hda .. -hdd */
 	const char *debugcon;
 	bool nographic;
-	const char *display; /* NULL, "none" */
+	const char *display; /* NULL, "none", "text" */
+	const char *vga; /* NULL: the machine's default, "none", "std" */
 	char *name; /* malloc'd, or NULL */
 	uint8_t uuid[16];
 	bool have_uuid;

@@ -220,12 +220,33 @@ static int set_accel(struct config *cfg, const char *arg, struct err *e)
 
 static int set_display(struct config *cfg, const char *arg, struct err *e)
 {
-	if (strcmp(arg, "none")) {
+	static const char *const displays[] = { "none", "text" };
+
+	if (strcmp(arg, "none") && strcmp(arg, "text")) {
 		err_set(e, ERR_USAGE, EINVAL, "no display '%s'", arg);
-		err_hint(e, "this version has -display none, and -nographic for the terminal");
+		err_suggest(e, arg, displays, 2);
+		if (e && !e->hint[0])
+			err_hint(e, "there are -display none, -display text, and -nographic for "
+				    "the serial port");
 		return -EINVAL;
 	}
 	cfg->display = arg;
+	return 0;
+}
+
+static int set_vga(struct config *cfg, const char *arg, struct err *e)
+{
+	static const char *const cards[] = { "std", "none" };
+
+	if (strcmp(arg, "none") && strcmp(arg, "std")) {
+		err_set(e, ERR_USAGE, EINVAL, "no graphics card '%s'", arg);
+		err_suggest(e, arg, cards, 2);
+		if (e && !e->hint[0])
+			err_hint(e, "this version has -vga std (the default with firmware) and "
+				    "-vga none");
+		return -EINVAL;
+	}
+	cfg->vga = arg;
 	return 0;
 }
 
@@ -475,7 +496,8 @@ static const struct option options[] = {
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
-	{ "display", "none", "no display", set_display },
+	{ "display", "text|none", "text: the guest's screen and keyboard on this terminal (Ctrl-A h: help)", set_display },
+	{ "vga", "std|none", "the graphics card (default std with firmware, else none)", set_vga },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },

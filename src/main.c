@@ -15,6 +15,7 @@
 
 #include "chardev.h"
 #include "config.h"
+#include "display_text.h"
 #include "err.h"
 #include "log.h"
 #include "loop.h"
@@ -28,6 +29,7 @@ struct posada {
 	struct chardev_set *chardevs;
 	struct vm vm;
 	struct loop_fd signals;
+	struct text_display *text; /* or NULL */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -157,6 +159,21 @@ static int add_monitors(struct posada *p, struct err *e)
 	return rc;
 }
 
+/* The screen on the terminal, with a monitor behind it (Ctrl-A c). */
+static int add_display(struct posada *p, struct err *e)
+{
+	struct chardev *c;
+	int rc;
+
+	if (!p->cfg.display || strcmp(p->cfg.display, "text"))
+		return 0;
+	rc = chardev_from_legacy(p->chardevs, "mon:stdio", "terminal", &c, e);
+	if (rc)
+		err_prefix(e, "-display text: ");
+	rc = rc ? rc : text_display_create(&p->vm.m, p->loop, c, 1, &p->text, e);
+	return rc ? rc : monitor_add_text(&p->vm, c, e);
+}
+
 static int run(struct posada *p, struct err *e)
 {
 	const struct chardev_host host = { .quit = on_quit, .ctx = p };
@@ -174,11 +191,13 @@ static int run(struct posada *p, struct err *e)
 		return rc;
 	rc = vm_create(&p->vm, &p->cfg, p->loop, p->chardevs, e);
 	if (!rc && !p->cfg.machine_opts.dumpdtb) {
-		rc = add_monitors(p, e);
+		rc = add_display(p, e);
+		rc = rc ? rc : add_monitors(p, e);
 		rc = rc ? rc : vm_start(&p->vm, e);
 		if (!rc)
 			loop_run(p->loop);
 	}
+	text_display_destroy(p->text);
 	monitors_destroy(&p->vm);
 	vm_destroy(&p->vm);
 	return rc;
