@@ -22,7 +22,7 @@ ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-
 
 # The libraries are linked into the program: loading them at each start costs
 # more than the rest of posada's start-up. Zydis is loaded when first needed.
-STATIC_LIBS = -ljansson -lnettle -lz -lbz2 -llzma -llz4 -lzstd -luring -laio -lfdt
+STATIC_LIBS = -ljansson -lnettle -lbz2 -llzma -llz4 -lzstd -luring -laio -lfdt -lpng16 -lz
 LIBS = -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -ldl -lm
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
