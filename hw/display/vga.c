@@ -95,6 +95,10 @@ static void dac_store(struct vga *v, uint8_t val)
 
 /* --- writes --------------------------------------------------------------------------- */
 
+/*
+ * Of a register that struct vga_mode does not tell all of. What only changes how the CPU gets at
+ * memory makes nothing be drawn again, nor does the cursor.
+ */
 static void set(struct vga *v, uint8_t *reg, uint8_t val)
 {
 	v->changed |= *reg != val;
@@ -105,9 +109,17 @@ static void write_attr(struct vga *v, uint8_t val)
 {
 	v->attr_flip = !v->attr_flip;
 	if (v->attr_flip)
-		set(v, &v->attr_index, val & 0x3f);
+		v->attr_index = val & 0x3f;
 	else
 		set(v, &v->attr[v->attr_index & 0x1f], val & attr_bits[v->attr_index & 0x1f]);
+}
+
+static void write_seq(struct vga *v, uint8_t val)
+{
+	if (v->seq_index == 3) /* which fonts are in use */
+		set(v, &v->seq[3], val);
+	else
+		v->seq[v->seq_index] = val;
 }
 
 static void write_crtc(struct vga *v, uint8_t val)
@@ -122,11 +134,10 @@ static void write_crtc(struct vga *v, uint8_t val)
 			return;
 		val = (v->crtc[7] & (uint8_t)~0x10) | (val & 0x10);
 	}
-	/* The cursor's place and shape are not of those that all has to be drawn for. */
-	if (i == 0x0a || i == 0x0b || i == 0x0e || i == 0x0f)
-		v->crtc[i] = val;
-	else
+	if (i == 0x14) /* where the underline is */
 		set(v, &v->crtc[i], val);
+	else
+		v->crtc[i] = val;
 }
 
 /* Which of the three ports of both bases it is, when this one answers; else 0. */
@@ -159,13 +170,13 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		write_attr(v, val);
 		break;
 	case PORT_MISC:
-		set(v, &v->misc, val);
+		v->misc = val;
 		break;
 	case PORT_SEQ_INDEX:
 		v->seq_index = val & 7;
 		break;
 	case PORT_SEQ:
-		set(v, &v->seq[v->seq_index], val & seq_bits[v->seq_index]);
+		write_seq(v, val & seq_bits[v->seq_index]);
 		break;
 	case PORT_DAC_MASK:
 		set(v, &v->dac_mask, val);
@@ -187,7 +198,7 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		v->gr_index = val & 0x0f;
 		break;
 	case PORT_GR:
-		set(v, &v->gr[v->gr_index], val & gr_bits[v->gr_index]);
+		v->gr[v->gr_index] = val & gr_bits[v->gr_index];
 		break;
 	default:
 		write_based(v, based(v, port), val);

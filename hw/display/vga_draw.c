@@ -214,14 +214,6 @@ static void draw_blank(struct vga *v)
 	screen_damage(v->screen, 0, 0, s->width, s->height);
 }
 
-static bool text_font_hit(struct vga *v, const struct vga_mode *m)
-{
-	bool hit = v->font_changed && m->kind == VGA_TEXT;
-
-	v->font_changed = false;
-	return hit;
-}
-
 static void draw(struct vga *v, bool all)
 {
 	uint32_t dac[256], colour[16];
@@ -232,14 +224,15 @@ static void draw(struct vga *v, bool all)
 		v->collect_dirty(v->ctx, v->dirty);
 	if (m.kind == VGA_BLANK && m.kind == v->shown.kind && !all)
 		return;
-	all |= v->changed || memcmp(&m, &v->shown, sizeof(m)) != 0 || text_font_hit(v, &m);
+	all |= v->changed || memcmp(&m, &v->shown, sizeof(m)) != 0;
+	all |= v->font_changed && m.kind == VGA_TEXT;
 	if (m.kind != VGA_BLANK &&
 	    (m.width != v->screen->surface.width || m.height != v->screen->surface.height)) {
 		if (screen_resize(v->screen, m.width, m.height))
 			return;
 		all = true;
 	}
-	v->changed = false;
+	v->changed = v->font_changed = false;
 	v->shown = m;
 	vga_colours(v, dac);
 	vga_colours16(v, dac, colour);

@@ -280,9 +280,10 @@ START_TEST(windows)
 {
 	static const struct {
 		uint32_t start, end;
-	} window[4] = {
-		{ 0xa0000, 0xc0000 }, { 0xa0000, 0xb0000 }, { 0xb0000, 0xb8000 }, { 0xb8000, 0xc0000 }
-	};
+	} window[4] = { { 0xa0000, 0xc0000 },
+			{ 0xa0000, 0xb0000 },
+			{ 0xb0000, 0xb8000 },
+			{ 0xb8000, 0xc0000 } };
 
 	set_mode(&mode_12);
 	for (unsigned i = 0; i < 4; i++) {

@@ -114,9 +114,9 @@ static inline void vga_board(const char *props)
 	set_bar(VGA, 0, FRAMEBUFFER);
 	set_bar(VGA, 2, REGISTERS);
 	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEM, 2);
-	viewer = (struct viewer){
-		.resized = on_resized, .damaged = on_damaged, .refreshed = on_refreshed
-	};
+	viewer = (struct viewer){ .resized = on_resized,
+				  .damaged = on_damaged,
+				  .refreshed = on_refreshed };
 	viewer_attach(&viewer, screen_first(&fake.m));
 }
 
@@ -163,8 +163,9 @@ struct bios_mode {
 	uint8_t misc, seq[5], crtc[25], gr[9], attr[21];
 };
 
-#define ATTR16 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, \
-		0x3e, 0x3f
+#define ATTR16                                                                                     \
+	0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e,  \
+		0x3f
 
 static const struct bios_mode mode_3 = {
 	0x67,
