@@ -70,6 +70,31 @@ static void on_quit(void *ctx)
 	vm_quit(&p->vm, 0);
 }
 
+/*
+ * Firmware shows itself on a screen: on a terminal that nobody has another use for, the
+ * terminal shows it.
+ */
+static void default_display(struct config *cfg)
+{
+	bool firmware = cfg->machine == MACHINE_PC && (!cfg->kernel || cfg->bios);
+
+	if (!firmware || cfg->display || cfg->nographic || cfg->nodefaults || cfg->serial.n ||
+	    (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))
+		return;
+	for (size_t i = 0; i < cfg->monitor.n; i++)
+		if (strstr(cfg->monitor.s[i], "stdio"))
+			return;
+	for (size_t i = 0; i < cfg->chardev.n; i++)
+		if (!strncmp(cfg->chardev.s[i], "stdio", 5))
+			return;
+	if (cfg->debugcon && strstr(cfg->debugcon, "stdio"))
+		return;
+	for (size_t i = 0; i < cfg->qmp.n; i++)
+		if (strstr(cfg->qmp.s[i], "stdio"))
+			return;
+	cfg->display = "text";
+}
+
 /* What -nographic and the absence of -serial and -monitor stand for. */
 static int default_console(struct config *cfg, struct err *e)
 {
@@ -225,6 +250,7 @@ int main(int argc, char **argv)
 		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
 		err_hint(&err, "this machine has no firmware: name a kernel with -kernel FILE");
 	}
+	default_display(&p.cfg);
 	rc = rc ? rc : default_console(&p.cfg, &err);
 	rc = rc ? rc : run(&p, &err);
 	if (p.chardevs)

@@ -222,6 +222,11 @@ static void on_read(void *ctx, const uint8_t *buf, size_t len)
 		text_keys_feed(&d->keys, buf, len);
 }
 
+static void on_room(void *ctx)
+{
+	chardev_accept(((struct text_display *)ctx)->port);
+}
+
 static void writable(void *ctx)
 {
 	flush(ctx);
@@ -259,7 +264,7 @@ int text_display_create(struct machine *m, struct loop *l, struct chardev *c, in
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	*d = (struct text_display){ .m = m, .tty_fd = tty_fd };
 	d->frame.colours = text_colours_of(getenv("TERM"), getenv("COLORTERM"));
-	text_keys_init(&d->keys, m, l);
+	text_keys_init(&d->keys, m, l, on_room, d);
 	rc = chardev_attach(c, &client, d, &d->port, e);
 	if (rc) {
 		free(d);

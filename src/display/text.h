@@ -56,6 +56,8 @@ enum { TEXT_KEYS = 512 };
 
 struct text_keys {
 	struct machine *m;
+	void (*room)(void *ctx); /* it may take more than before */
+	void *ctx;
 	struct loop_timer timer;
 	uint8_t seq[16]; /* an escape sequence so far */
 	unsigned seq_len;
@@ -64,7 +66,8 @@ struct text_keys {
 	unsigned head, n;
 };
 
-void text_keys_init(struct text_keys *k, struct machine *m, struct loop *l);
+void text_keys_init(struct text_keys *k, struct machine *m, struct loop *l, void (*room)(void *ctx),
+		    void *ctx);
 void text_keys_fini(struct text_keys *k);
 size_t text_keys_room(const struct text_keys *k); /* bytes it takes now */
 void text_keys_feed(struct text_keys *k, const uint8_t *buf, size_t len);

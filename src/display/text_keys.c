@@ -262,7 +262,7 @@ static bool complete(struct text_keys *k)
 			press(k, KEY_F1 + c - 'A', 0);
 		return true;
 	}
-	if (c < 0x40 && k->seq_len < sizeof(k->seq))
+	if (c < 0x40)
 		return false;
 	press_sequence(k);
 	return true;
@@ -278,6 +278,9 @@ static void feed(struct text_keys *k, uint8_t c)
 		press_byte(k, 27, 0);
 		return;
 	}
+	/* Of one that is longer than any known only the end matters: it is none. */
+	if (k->seq_len == sizeof(k->seq))
+		k->seq_len--;
 	k->seq[k->seq_len++] = c;
 	if (complete(k))
 		k->seq_len = 0;
@@ -324,12 +327,13 @@ static void on_timer(void *ctx)
 		modifier = code == KEY_LEFTSHIFT || code == KEY_LEFTALT || code == KEY_LEFTCTRL;
 	} while (modifier);
 	go_on(k);
+	k->room(k->ctx);
 }
 
-void text_keys_init(struct text_keys *k, struct machine *m, struct loop *l)
+void text_keys_init(struct text_keys *k, struct machine *m, struct loop *l, void (*room)(void *ctx),
+		    void *ctx)
 {
-	memset(k, 0, sizeof(*k));
-	k->m = m;
+	*k = (struct text_keys){ .m = m, .room = room, .ctx = ctx };
 	loop_timer_init(&k->timer, l, on_timer, k);
 }
 
