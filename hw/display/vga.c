@@ -177,6 +177,7 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		break;
 	case PORT_SEQ:
 		write_seq(v, val & seq_bits[v->seq_index]);
+		vga_linear_check(v);
 		break;
 	case PORT_DAC_MASK:
 		set(v, &v->dac_mask, val);
@@ -199,6 +200,7 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		break;
 	case PORT_GR:
 		v->gr[v->gr_index] = val & gr_bits[v->gr_index];
+		vga_linear_check(v);
 		break;
 	default:
 		write_based(v, based(v, port), val);
@@ -267,6 +269,7 @@ uint8_t vga_port_read(struct vga *v, unsigned port)
  */
 void vga_reset(struct vga *v)
 {
+	vga_linear_end(v);
 	memset(v->seq, 0, sizeof(v->seq));
 	memset(v->gr, 0, sizeof(v->gr));
 	memset(v->crtc, 0, sizeof(v->crtc));

@@ -30,6 +30,8 @@ enum {
 	VGA_PORTS_LEN = 0x30,
 	VGA_WINDOW = 0xa0000,
 	VGA_WINDOW_LEN = 0x20000,
+	VGA_LINEAR = 0xb8000,
+	VGA_LINEAR_LEN = 0x8000,
 };
 
 enum vga_dispi_reg {
@@ -93,8 +95,17 @@ struct vga {
 	uint32_t size; /* bytes, a power of two, at least VGA_MEM_MIN */
 	/* Adds pages that the guest wrote through a mapping; NULL: it has none. */
 	void (*collect_dirty)(void *ctx, uint64_t *bitmap);
+	/*
+	 * A linear picture of text memory that the guest is let at directly, VGA_LINEAR_LEN
+	 * bytes at VGA_LINEAR; NULL: there is none. See vga_linear.c.
+	 */
+	uint8_t *linear;
+	int (*linear_map)(void *ctx, bool on);
+	uint64_t (*linear_dirty)(void *ctx); /* a bit a page written since the last call */
 	void *ctx;
 
+	bool linear_on;
+	unsigned linear_hits; /* accesses that it would have spared */
 	struct screen *screen;
 	struct log_limit log;
 	uint8_t seq_index, seq[8];
@@ -135,6 +146,15 @@ void vga_dispi_write(struct vga *v, unsigned reg, uint16_t val);
 /* The window at 0xa0000: off in [0, 128 KiB), a byte. */
 uint8_t vga_mem_read(struct vga *v, uint32_t off);
 void vga_mem_write(struct vga *v, uint32_t off, uint8_t val);
+
+/* --- vga_linear.c --- */
+/* An access to text memory came the long way. */
+void vga_linear_hit(struct vga *v);
+/* Registers have changed: is it still possible? */
+void vga_linear_check(struct vga *v);
+/* Brings v->mem up to date, to be drawn. */
+void vga_linear_sync(struct vga *v);
+void vga_linear_end(struct vga *v);
 
 /* --- vga_mode.c, vga_text.c: for vga_draw.c --- */
 void vga_mode_get(const struct vga *v, struct vga_mode *m);

@@ -220,6 +220,7 @@ static void draw(struct vga *v, bool all)
 	struct vga_mode m;
 
 	vga_mode_get(v, &m);
+	vga_linear_sync(v);
 	if (v->collect_dirty)
 		v->collect_dirty(v->ctx, v->dirty);
 	if (m.kind == VGA_BLANK && m.kind == v->shown.kind && !all)

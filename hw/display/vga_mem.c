@@ -79,11 +79,29 @@ static uint8_t read_planes(struct vga *v, uint32_t at, unsigned plane)
 	return (uint8_t)(v->latch >> 8 * plane);
 }
 
+/* One that comes while the guest could have it from memory: it is let through as it is there. */
+static bool linear(struct vga *v, uint32_t off)
+{
+	if (off < VGA_LINEAR - VGA_WINDOW)
+		return false;
+	vga_linear_hit(v);
+	return v->linear_on;
+}
+
+/* The dirty log does not see it. */
+static void to_plane(struct vga *v, uint32_t at, uint8_t val)
+{
+	v->mem[at / 2 * 4 + at % 2] = val;
+	vga_mark(v, at / 2 * 4);
+}
+
 uint8_t vga_mem_read(struct vga *v, uint32_t off)
 {
 	uint32_t a = window(v, off), at;
 	unsigned plane = v->gr[GR_READ_MAP];
 
+	if (linear(v, off))
+		return v->linear[off - (VGA_LINEAR - VGA_WINDOW)];
 	if (a == NO_BYTE)
 		return 0xff;
 	if (chained(v)) {
@@ -146,6 +164,11 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
 {
 	uint32_t a = window(v, off), at, old, now, mask = planes(v->seq[SEQ_MAP_MASK]);
 
+	if (linear(v, off)) {
+		v->linear[off - (VGA_LINEAR - VGA_WINDOW)] = val;
+		to_plane(v, off - (VGA_LINEAR - VGA_WINDOW), val);
+		return;
+	}
 	if (a == NO_BYTE)
 		return;
 	if (chained(v)) {

@@ -72,6 +72,7 @@ static void dispi_enable(struct vga *v, uint16_t val)
 	bool was = vga_dispi_on(v);
 
 	v->dispi[DISPI_ENABLE] = val;
+	vga_linear_check(v);
 	v->changed = true;
 	if (!vga_dispi_on(v)) {
 		v->dispi[DISPI_BANK] = 0;

@@ -32,7 +32,7 @@ struct vga_pci {
 	uint32_t vgamem_mb; /* property */
 	struct pci_fn fn;
 	struct vga vga;
-	struct mem_region memory, hole;
+	struct mem_region memory, hole, linear;
 	struct io_region ports, dispi, window, regs;
 };
 
@@ -146,6 +146,23 @@ static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
 		memmap_unmap(&fn->m->map, &p->memory);
 }
 
+static int linear_map(void *ctx, bool on)
+{
+	struct vga_pci *p = ctx;
+
+	return on ? memmap_map(&p->dev.m->map, &p->linear, VGA_LINEAR)
+		  : memmap_unmap(&p->dev.m->map, &p->linear);
+}
+
+static uint64_t linear_dirty(void *ctx)
+{
+	struct vga_pci *p = ctx;
+	uint64_t pages = 0;
+
+	memmap_dirty(&p->dev.m->map, &p->linear, &pages);
+	return pages;
+}
+
 static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped };
 
 /* --- life --------------------------------------------------------------------------------------
@@ -170,7 +187,7 @@ static int make_memory(struct vga_pci *p, struct err *e)
 		return -EINVAL;
 	}
 	v->size = p->vgamem_mb << 20;
-	mem = mmap(NULL, v->size, PROT_READ | PROT_WRITE,
+	mem = mmap(NULL, v->size + VGA_LINEAR_LEN, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mem == MAP_FAILED)
 		return err_set(e, ERR_HOST, ENOMEM, "no memory for a framebuffer of %u MiB",
@@ -179,6 +196,14 @@ static int make_memory(struct vga_pci *p, struct err *e)
 	v->lock = &p->dev.lock;
 	v->name = p->dev.cls->name;
 	v->collect_dirty = collect_dirty;
+	v->linear = v->mem + v->size;
+	v->linear_map = linear_map;
+	v->linear_dirty = linear_dirty;
+	p->linear = (struct mem_region){ .name = "vga-text",
+					 .host = v->linear,
+					 .size = VGA_LINEAR_LEN,
+					 .log_dirty = true,
+					 .prio = 2 };
 	v->ctx = p;
 	return vga_init(v) ? err_set(e, ERR_HOST, ENOMEM, "out of memory") : 0;
 }
@@ -268,9 +293,10 @@ static void vga_pci_fini(struct dev *d)
 	if (bus_mapped(&p->window))
 		bus_unmap(&p->window);
 	memmap_unmap(&d->m->map, &p->hole);
+	memmap_unmap(&d->m->map, &p->linear);
 	vga_fini(&p->vga);
 	if (p->vga.mem)
-		munmap(p->vga.mem, p->vga.size);
+		munmap(p->vga.mem, p->vga.size + VGA_LINEAR_LEN);
 }
 
 static const struct prop vga_pci_props[] = {

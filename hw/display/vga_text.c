@@ -223,6 +223,7 @@ bool vga_text(void *card, struct text_screen *t)
 
 	pthread_mutex_lock(v->lock);
 	vga_mode_get(v, &m);
+	vga_linear_sync(v);
 	if (m.kind == VGA_TEXT) {
 		get_parts(&m, part);
 		t->columns = m.columns;

@@ -298,6 +298,72 @@ START_TEST(windows)
 }
 END_TEST
 
+/* --- text memory as memory ------------------------------------------------------------------- */
+
+static void use_text(void)
+{
+	set_mode(&mode_3);
+	for (unsigned i = 0; i < 40; i++)
+		poke(0xb8000 + i, (uint8_t)i);
+}
+
+START_TEST(text_memory_becomes_memory)
+{
+	set_mode(&mode_3);
+	ck_assert_ptr_null(linear());
+	use_text();
+	ck_assert_ptr_nonnull(linear());
+	for (unsigned i = 0; i < 40; i++)
+		ck_assert_uint_eq(linear()[i], i);
+	/* What comes the long way is the same. */
+	poke(0xb8000 + 0x7fff, 0x42);
+	ck_assert_uint_eq(linear()[0x7fff], 0x42);
+	linear_write(0x1001, 0x43);
+	ck_assert_uint_eq(peek(0xb8000 + 0x1001), 0x43);
+	/* To draw, the planes are brought up to date. */
+	update();
+	linear_write(100, 'x');
+	update();
+	ck_assert_uint_eq(seen.damages, 1);
+	ck_assert_ptr_nonnull(linear());
+	ck_assert_uint_eq(update()->damages, 0);
+}
+END_TEST
+
+START_TEST(text_memory_becomes_planes_again)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t index, val;
+	} change[] = {
+		{ SEQ, 2, 4 }, { SEQ, 4, 6 },   { SEQ, 4, 0x0a }, { GR, 1, 1 },    { GR, 3, 8 },
+		{ GR, 4, 2 },  { GR, 5, 0 },    { GR, 5, 0x11 },  { GR, 5, 0x18 }, { GR, 6, 4 },
+		{ GR, 6, 8 },  { GR, 6, 0x0f }, { GR, 8, 0x7f },
+	};
+
+	for (unsigned i = 0; i < sizeof(change) / sizeof(change[0]); i++) {
+		use_text();
+		ck_assert_ptr_nonnull(linear());
+		linear_write(6, 'A');
+		linear_write(7, 0x1e);
+		linear_dirty = 0; /* it is copied whatever the log says */
+		put(change[i].port, change[i].index, change[i].val);
+		ck_assert_msg(!linear(), "%x index %u", change[i].port, change[i].index);
+		set_mode(&mode_12);
+		put(GR, 6, 5);
+		expect_planes(WINDOW + 3, 'A', 0x1e, 0, 0);
+	}
+	/* Registers of other things change nothing. */
+	use_text();
+	put(CRTC, 0x0f, 9);
+	put(GR, 0, 3);
+	put(SEQ, 3, 4);
+	ck_assert_ptr_nonnull(linear());
+	machine_reset_devices(&fake.m);
+	ck_assert_ptr_null(linear());
+}
+END_TEST
+
 START_TEST(reset_turns_it_off)
 {
 	set_mode(&mode_13);
@@ -355,6 +421,8 @@ int main(void)
 		text_memory_is_odd_and_even,
 		chain_4_is_linear,
 		windows,
+		text_memory_becomes_memory,
+		text_memory_becomes_planes_again,
 		reset_turns_it_off,
 		hostile_ports,
 	};

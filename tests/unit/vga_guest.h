@@ -38,8 +38,16 @@ static int slot_set(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8
 /* The pages that fb_write has written. */
 static uint64_t fb_dirty[16384 / 64];
 
+/* And those of text memory that linear_write has. */
+static uint64_t linear_dirty;
+
 static int slot_get_dirty(void *ctx, unsigned slot, uint64_t *bitmap)
 {
+	if (slots[slot].gpa == 0xb8000) {
+		*bitmap = linear_dirty;
+		linear_dirty = 0;
+		return 0;
+	}
 	memcpy(bitmap, fb_dirty, slots[slot].size / 4096 / 8);
 	memset(fb_dirty, 0, sizeof(fb_dirty));
 	return 0;
@@ -54,6 +62,21 @@ static inline void fb_write(uint32_t off, const void *buf, unsigned len)
 			memcpy(slots[i].host + off, buf, len);
 	for (unsigned i = off; i < off + len; i++)
 		fb_dirty[i / 4096 / 64] |= 1ull << i / 4096 % 64;
+}
+
+/* Where the guest sees text memory directly, or NULL: accesses come to the device. */
+static inline uint8_t *linear(void)
+{
+	for (unsigned i = 0; i < MEMMAP_SLOTS; i++)
+		if (slots[i].size && slots[i].gpa == 0xb8000)
+			return slots[i].host;
+	return NULL;
+}
+
+static inline void linear_write(unsigned off, uint8_t val)
+{
+	linear()[off] = val;
+	linear_dirty |= 1ull << off / 4096;
 }
 
 /* --- the viewer --------------------------------------------------------------------------- */
