@@ -35,6 +35,7 @@ struct text_display {
 	struct text_screen text;
 	struct text_frame frame;
 	struct text_keys keys;
+	struct text_messages messages;
 };
 
 /* --- text modes -------------------------------------------------------------------------- */
@@ -189,6 +190,7 @@ static void show(struct text_display *d)
 	if (d->active)
 		return;
 	d->active = true;
+	text_messages_hold(&d->messages);
 	d->frame.all = true;
 	text_frame_puts(&d->frame, ENTER);
 	flush(d);
@@ -202,6 +204,7 @@ static void hide(struct text_display *d)
 	d->frame.out_len = 0; /* it may be cut in a sequence: CAN ends that */
 	text_frame_puts(&d->frame, "\030" LEAVE);
 	flush(d);
+	text_messages_let_go(&d->messages);
 }
 
 /* --- the front end ---------------------------------------------------------------------------- */
@@ -282,6 +285,9 @@ void text_display_destroy(struct text_display *d)
 	if (!d)
 		return;
 	viewer_detach(&d->viewer);
+	hide(d); /* what was said meanwhile is for the screen that comes back */
+	if (!d->frame.out_len)
+		chardev_set_terminal_end(NULL);
 	text_keys_fini(&d->keys);
 	chardev_detach(d->port);
 	text_frame_free(&d->frame);

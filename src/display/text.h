@@ -50,6 +50,16 @@ enum text_colours text_colours_of(const char *term, const char *colorterm);
 /* Of code page 437, as its glyphs look. */
 extern const uint16_t text_cp437[256];
 
+/* --- text_messages.c: standard error, while the screen is shown ------------------------ */
+
+struct text_messages {
+	bool held;
+	int terminal, file;
+};
+
+void text_messages_hold(struct text_messages *t);
+void text_messages_let_go(struct text_messages *t);
+
 /* --- text_keys.c: what the terminal sends as keys pressed ----------------------------- */
 
 enum { TEXT_KEYS = 512 };

@@ -128,3 +128,12 @@ t_vga_none() {
 	vm -device VGA,vgamem_mb=3 -display none
 	refused 64 'vgamem_mb=3'
 }
+
+# Messages wait until the screen is gone; the terminal is as it was (talk looks at that).
+t_vga_messages_come_after_the_screen() {
+	need_seabios
+	status=0
+	"$TALK" -t 40 -e "$(as_it_comes 'Booting from')" -k 15 env TERM=xterm "$POSADA" -display text >"$T/out" 2>&1 || status=$?
+	expect_status 0
+	tr -d '\n' <"$T/out" | grep -qaE $'\e\\[\\?1049l.*stopped by SIGTERM' || fail "no message after the screen"
+}
