@@ -220,14 +220,10 @@ static int set_accel(struct config *cfg, const char *arg, struct err *e)
 
 static int set_display(struct config *cfg, const char *arg, struct err *e)
 {
-	static const char *const displays[] = { "none", "text" };
-
 	if (strcmp(arg, "none") && strcmp(arg, "text")) {
 		err_set(e, ERR_USAGE, EINVAL, "no display '%s'", arg);
-		err_suggest(e, arg, displays, 2);
-		if (e && !e->hint[0])
-			err_hint(e, "there are -display none, -display text, and -nographic for "
-				    "the serial port");
+		err_hint(e, "there are -display text, -display none, and -nographic for the serial "
+			    "port");
 		return -EINVAL;
 	}
 	cfg->display = arg;
@@ -236,14 +232,9 @@ static int set_display(struct config *cfg, const char *arg, struct err *e)
 
 static int set_vga(struct config *cfg, const char *arg, struct err *e)
 {
-	static const char *const cards[] = { "std", "none" };
-
 	if (strcmp(arg, "none") && strcmp(arg, "std")) {
 		err_set(e, ERR_USAGE, EINVAL, "no graphics card '%s'", arg);
-		err_suggest(e, arg, cards, 2);
-		if (e && !e->hint[0])
-			err_hint(e, "this version has -vga std (the default with firmware) and "
-				    "-vga none");
+		err_hint(e, "this version has -vga std, the default with firmware, and -vga none");
 		return -EINVAL;
 	}
 	cfg->vga = arg;
