@@ -160,9 +160,9 @@ static void dispi_mode(const struct vga *v, struct vga_mode *m)
 	m->pitch = dispi_pitch(v);
 	m->start = r[DISPI_Y_OFFSET] * m->pitch;
 	if (m->kind == VGA_PLANAR) {
+		/* Widths are multiples of 8: a panned line is read no further than its end. */
 		m->start += r[DISPI_X_OFFSET] / 8 * 4;
 		m->pan = r[DISPI_X_OFFSET] % 8;
-		m->wrap = v->size; /* the last line is read on into what follows when panned */
 	} else {
 		m->start += r[DISPI_X_OFFSET] * dispi_bits(v) / 8;
 	}
