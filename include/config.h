@@ -50,6 +50,7 @@ struct config {
 	struct strlist drive, blockdev, object;
 	const char *hd[4]; /* -hda .. -hdd */
 	const char *debugcon;
+	const char *screendump; /* FILE[,after=SECONDS] or NULL */
 	bool nographic;
 	const char *display; /* NULL, "none", "text" */
 	const char *vga; /* NULL: the machine's default, "none", "std" */

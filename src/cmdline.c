@@ -412,6 +412,7 @@ STORE(set_kernel, kernel)
 STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
+STORE(set_screendump, screendump)
 FLAG(set_nographic, nographic)
 FLAG(set_no_reboot, no_reboot)
 FLAG(set_no_shutdown, no_shutdown)
@@ -489,6 +490,7 @@ static const struct option options[] = {
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
 	{ "display", "text|none", "text: the guest's screen and keyboard on this terminal (Ctrl-A h: help)", set_display },
 	{ "vga", "std|none", "the graphics card (default std with firmware, else none)", set_vga },
+	{ "screendump", "FILE[,after=SECONDS]", "save the screen at the end, or after a time, as NAME.png or PPM", set_screendump },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },

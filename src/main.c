@@ -15,6 +15,7 @@
 
 #include "chardev.h"
 #include "config.h"
+#include "display.h"
 #include "display_text.h"
 #include "err.h"
 #include "log.h"
@@ -30,6 +31,7 @@ struct posada {
 	struct vm vm;
 	struct loop_fd signals;
 	struct text_display *text; /* or NULL */
+	struct screendump *dump; /* or NULL */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -190,6 +192,11 @@ static int add_display(struct posada *p, struct err *e)
 	struct chardev *c;
 	int rc;
 
+	if (p->cfg.screendump) {
+		rc = screendump_create(&p->vm.m, p->loop, p->cfg.screendump, &p->dump, e);
+		if (rc)
+			return rc;
+	}
 	if (!p->cfg.display || strcmp(p->cfg.display, "text"))
 		return 0;
 	rc = chardev_from_legacy(p->chardevs, "mon:stdio", "terminal", &c, e);
@@ -222,6 +229,7 @@ static int run(struct posada *p, struct err *e)
 		if (!rc)
 			loop_run(p->loop);
 	}
+	screendump_end(p->dump);
 	text_display_destroy(p->text);
 	monitors_destroy(&p->vm);
 	vm_destroy(&p->vm);

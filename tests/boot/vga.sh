@@ -118,6 +118,25 @@ t_vga_text_is_the_default() {
 	expect_status 0
 }
 
+t_vga_screendump_option() {
+	local i
+	need_seabios
+	boot_sector g
+	start_vm -display none -serial none -drive "file=$T/disk,format=raw,if=virtio" -debugcon "file:$T/debug" \
+		-screendump "$T/screen.ppm"
+	for ((i = 0; i < 1500; i++)); do
+		! grep -qa '^drawn' "$T/debug" 2>/dev/null || break
+		sleep 0.02
+	done
+	kill "$vm"
+	wait_vm
+	expect_status 0
+	expect_size 640 400
+	expect_pixel 0 2 0000aa
+	vm -vga none -display none -screendump x
+	refused 64 '-screendump' 'no graphics card'
+}
+
 t_vga_none() {
 	vm -display text -vga none
 	refused 64 'no graphics card' '-vga std'
