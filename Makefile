@@ -22,7 +22,7 @@ ALL_CFLAGS = -std=gnu11 -Iinclude $(WARN) $(if $(WERROR),-Werror) -fPIE -fstack-
 
 # The libraries are linked into the program: loading them at each start costs
 # more than the rest of posada's start-up. Zydis is loaded when first needed.
-STATIC_LIBS = -ljansson -lnettle -lz -lbz2 -llzma -llz4 -lzstd -luring -laio -lfdt
+STATIC_LIBS = -ljansson -lnettle -lbz2 -llzma -llz4 -lzstd -luring -laio -lfdt -lpng16 -lz
 LIBS = -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -ldl -lm
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -89,7 +89,7 @@ GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
 GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
 	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
-	$(B)/guests/iret32.elf
+	$(B)/guests/iret32.elf $(B)/guests/vgaboot.bin
 
 # The guests, and the programs that the boot tests and benchmarks need.
 guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
@@ -122,6 +122,10 @@ $(B)/guests/%-mb.bin: $(B)/guests/%.c.o $(GUEST_LIB) $(B)/guests/lib/multiboot_r
 $(B)/guests/iret32.elf: guests/iret32.S guests/lib/guest.ld
 	@mkdir -p $(@D)
 	@$(GUEST_LD) -m32 -Wl,-e,start -o $@ $<
+# A boot sector.
+$(B)/guests/vgaboot.bin: guests/vgaboot.S
+	@mkdir -p $(@D)
+	@$(GUEST_LD) -m32 -Wl,-m,elf_i386 -Wl,-N -Wl,-Ttext=0x7c00 -Wl,-e,start -Wl,--oformat=binary -o $@ $<
 # The smallest guests, for the benchmarks: a kernel, and a ROM with a reset vector.
 $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 	@$(CC) -nostdlib -static -no-pie -Wl,-Ttext=0x100000 -Wl,--build-id=none \

@@ -30,6 +30,7 @@
 	X(ide_hd) \
 	X(ide_cd) \
 	X(pci_testdev) \
+	X(vga_pci) \
 	X(virtio_serial_pci) \
 	X(virtio_serial_mmio) \
 	X(virtconsole) \

@@ -6,8 +6,12 @@
  * A kernel named by -kernel is started by posada itself; without one, or with -bios, the
  * machine has firmware, and fw_cfg to tell it things.
  */
+#include <string.h>
+
 #include "board.h"
 #include "config.h"
+#include "dev.h"
+#include "err.h"
 #include "firmware.h"
 #include "machine.h"
 #include "firmware/pc_firmware.h"
@@ -17,6 +21,17 @@ static const char *const on_board[] = {
 	"port92", "acpi-pm", "piix4-pm",  "isa-post",
 };
 
+/* The graphics card: with firmware there is one unless it is not wanted. */
+static int add_vga(struct machine *m, const struct config *cfg, bool firmware, struct err *e)
+{
+	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0 : firmware && !cfg->nodefaults;
+	int rc = wanted ? machine_add_device(m, dev_class_find("VGA"), NULL, NULL, e) : 0;
+
+	if (rc && cfg->vga)
+		err_prefix(e, "-vga %s: ", cfg->vga);
+	return rc;
+}
+
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 {
 	bool firmware = !cfg->kernel || cfg->bios;
@@ -24,6 +39,7 @@ int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 
 	rc = rc ? rc : board_add(m, on_board, sizeof(on_board) / sizeof(on_board[0]), e);
 	rc = rc || !firmware ? rc : pc_firmware_init(m, cfg, e);
+	rc = rc ? rc : add_vga(m, cfg, firmware, e);
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
 	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", true, e);
 	return rc || !firmware ? rc : pc_firmware_finish(m, cfg, e);

@@ -31,6 +31,7 @@ enum chardev_event {
 	CHARDEV_OPENED, /* a peer is there (socket, pty), or the focus was gained (mux) */
 	CHARDEV_CLOSED, /* the peer has gone */
 	CHARDEV_BREAK, /* serial break (Ctrl-A b) */
+	CHARDEV_COVERED, /* somebody else writes there from now on (mux): the focus was lost, or help */
 };
 
 /* The front end. Called on the main loop, no chardev lock held, never before loop_run. */
@@ -58,6 +59,8 @@ void chardev_set_destroy(struct chardev_set *s);
 
 /* Restores the terminal only; async-signal-safe; for crash paths and exit. */
 void chardev_restore_terminal(void);
+/* What a terminal is sent when it is restored, a string that stays; NULL: nothing. */
+void chardev_set_terminal_end(const char *text);
 
 /*
  * "-chardev BACKEND,id=ID,...". Here and in chardev_from_legacy messages name

@@ -51,8 +51,10 @@ struct config {
 	const char *hd[4]; /* -hda .. -hdd */
 	const char *cdrom; /* -cdrom: in the place of -hdc */
 	const char *debugcon;
+	const char *screendump; /* FILE[,after=SECONDS] or NULL */
 	bool nographic;
-	const char *display; /* NULL, "none" */
+	const char *display; /* NULL, "none", "text" */
+	const char *vga; /* NULL: the machine's default, "none", "std" */
 	char *name; /* malloc'd, or NULL */
 	uint8_t uuid[16];
 	bool have_uuid;

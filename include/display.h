@@ -90,5 +90,15 @@ void viewer_detach(struct viewer *v); /* idempotent */
 void screen_refresh(struct screen *s);
 /* As screen_ops.text; false in graphics modes. t->cell is the caller's to free. */
 bool screen_text(struct screen *s, struct text_screen *t);
+/* To a file; format: "png", "ppm", or NULL: as the file's name ends, ppm when not in .png. */
+int surface_write(const struct surface *s, const char *file, const char *format, struct err *e);
+bool surface_format_known(const char *format);
+
+/* --- -screendump FILE[,after=SECONDS]: once by itself, at the end at the latest --- */
+struct loop;
+struct screendump;
+int screendump_create(struct machine *m, struct loop *l, const char *arg, struct screendump **out,
+		      struct err *e);
+void screendump_end(struct screendump *d); /* the machine is still there; NULL: nothing */
 
 #endif

@@ -17,6 +17,7 @@
 
 struct balloon_ops;
 struct boot_item;
+struct config;
 struct blk_set;
 struct chardev_set;
 struct dev;
@@ -53,6 +54,7 @@ struct rtc_base {
 
 struct machine {
 	const struct machine_ops *ops;
+	const struct config *cfg; /* or NULL: none, as in unit tests */
 	struct bus pio, mmio;
 	struct gmem mem;
 	struct memmap map; /* what the guest sees as memory */

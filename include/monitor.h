@@ -110,6 +110,7 @@ void mon_print_balloon(FILE *f, const struct mon *m, const json_t *result);
 json_t *mon_gva2gpa(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_pci(struct mon *m, const json_t *args, struct err *e); /* monitor_pci.c */
 void mon_print_pci(FILE *f, const struct mon *m, const json_t *result);
+json_t *mon_screendump(struct mon *m, const json_t *args, struct err *e); /* monitor_display.c */
 json_t *mon_query_block(struct mon *m, const json_t *args, struct err *e); /* monitor_block.c */
 json_t *mon_info_block(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_blockstats(struct mon *m, const json_t *args, struct err *e);

@@ -220,12 +220,24 @@ static int set_accel(struct config *cfg, const char *arg, struct err *e)
 
 static int set_display(struct config *cfg, const char *arg, struct err *e)
 {
-	if (strcmp(arg, "none")) {
+	if (strcmp(arg, "none") && strcmp(arg, "text")) {
 		err_set(e, ERR_USAGE, EINVAL, "no display '%s'", arg);
-		err_hint(e, "this version has -display none, and -nographic for the terminal");
+		err_hint(e, "there are -display text, -display none, and -nographic for the serial "
+			    "port");
 		return -EINVAL;
 	}
 	cfg->display = arg;
+	return 0;
+}
+
+static int set_vga(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "none") && strcmp(arg, "std")) {
+		err_set(e, ERR_USAGE, EINVAL, "no graphics card '%s'", arg);
+		err_hint(e, "this version has -vga std, the default with firmware, and -vga none");
+		return -EINVAL;
+	}
+	cfg->vga = arg;
 	return 0;
 }
 
@@ -400,6 +412,7 @@ STORE(set_kernel, kernel)
 STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
+STORE(set_screendump, screendump)
 FLAG(set_nographic, nographic)
 FLAG(set_snapshot, snapshot)
 FLAG(set_no_reboot, no_reboot)
@@ -484,7 +497,9 @@ static const struct option options[] = {
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
-	{ "display", "none", "no display", set_display },
+	{ "display", "text|none", "text: the guest's screen and keyboard on this terminal (Ctrl-A h: help)", set_display },
+	{ "vga", "std|none", "the graphics card (default std with firmware, else none)", set_vga },
+	{ "screendump", "FILE[,after=SECONDS]", "save the screen at the end, or after a time, as NAME.png or PPM", set_screendump },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },

@@ -15,6 +15,8 @@
 
 #include "chardev.h"
 #include "config.h"
+#include "display.h"
+#include "display_text.h"
 #include "err.h"
 #include "log.h"
 #include "loop.h"
@@ -28,6 +30,8 @@ struct posada {
 	struct chardev_set *chardevs;
 	struct vm vm;
 	struct loop_fd signals;
+	struct text_display *text; /* or NULL */
+	struct screendump *dump; /* or NULL */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -66,6 +70,31 @@ static void on_quit(void *ctx)
 	struct posada *p = ctx;
 
 	vm_quit(&p->vm, 0);
+}
+
+/*
+ * Firmware shows itself on a screen: on a terminal that nobody has another use for, the
+ * terminal shows it.
+ */
+static void default_display(struct config *cfg)
+{
+	bool firmware = cfg->machine == MACHINE_PC && (!cfg->kernel || cfg->bios);
+
+	if (!firmware || cfg->display || cfg->nographic || cfg->nodefaults || cfg->serial.n ||
+	    (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))
+		return;
+	for (size_t i = 0; i < cfg->monitor.n; i++)
+		if (strstr(cfg->monitor.s[i], "stdio"))
+			return;
+	for (size_t i = 0; i < cfg->chardev.n; i++)
+		if (!strncmp(cfg->chardev.s[i], "stdio", 5))
+			return;
+	if (cfg->debugcon && strstr(cfg->debugcon, "stdio"))
+		return;
+	for (size_t i = 0; i < cfg->qmp.n; i++)
+		if (strstr(cfg->qmp.s[i], "stdio"))
+			return;
+	cfg->display = "text";
 }
 
 /* What -nographic and the absence of -serial and -monitor stand for. */
@@ -157,6 +186,26 @@ static int add_monitors(struct posada *p, struct err *e)
 	return rc;
 }
 
+/* The screen on the terminal, with a monitor behind it (Ctrl-A c). */
+static int add_display(struct posada *p, struct err *e)
+{
+	struct chardev *c;
+	int rc;
+
+	if (p->cfg.screendump) {
+		rc = screendump_create(&p->vm.m, p->loop, p->cfg.screendump, &p->dump, e);
+		if (rc)
+			return rc;
+	}
+	if (!p->cfg.display || strcmp(p->cfg.display, "text"))
+		return 0;
+	rc = chardev_from_legacy(p->chardevs, "mon:stdio", "terminal", &c, e);
+	if (rc)
+		err_prefix(e, "-display text: ");
+	rc = rc ? rc : text_display_create(&p->vm.m, p->loop, c, 1, &p->text, e);
+	return rc ? rc : monitor_add_text(&p->vm, c, e);
+}
+
 static int run(struct posada *p, struct err *e)
 {
 	const struct chardev_host host = { .quit = on_quit, .ctx = p };
@@ -174,11 +223,14 @@ static int run(struct posada *p, struct err *e)
 		return rc;
 	rc = vm_create(&p->vm, &p->cfg, p->loop, p->chardevs, e);
 	if (!rc && !p->cfg.machine_opts.dumpdtb) {
-		rc = add_monitors(p, e);
+		rc = add_display(p, e);
+		rc = rc ? rc : add_monitors(p, e);
 		rc = rc ? rc : vm_start(&p->vm, e);
 		if (!rc)
 			loop_run(p->loop);
 	}
+	screendump_end(p->dump);
+	text_display_destroy(p->text);
 	monitors_destroy(&p->vm);
 	vm_destroy(&p->vm);
 	return rc;
@@ -206,6 +258,7 @@ int main(int argc, char **argv)
 		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
 		err_hint(&err, "this machine has no firmware: name a kernel with -kernel FILE");
 	}
+	default_display(&p.cfg);
 	rc = rc ? rc : default_console(&p.cfg, &err);
 	rc = rc ? rc : run(&p, &err);
 	if (p.chardevs)

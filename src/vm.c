@@ -402,6 +402,7 @@ static int build_tables(struct vm *vm, struct err *e)
 		.pvpanic = vm->m.pvpanic,
 		.pci = vm->m.pci != NULL,
 		.links = vm->m.bios != NULL,
+		.vga = vm->m.screens != NULL,
 	};
 
 	if (vm->cfg->machine == MACHINE_MICRO)
@@ -584,6 +585,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->go_cond, NULL);
 	vm->m.ops = &machine_ops;
+	vm->m.cfg = cfg;
 	vm->m.loop = loop;
 	vm->m.balloon_changed = balloon_changed;
 	vm->m.chardevs = chardevs;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "firmware.h"
 #include "machine.h"
 #include "pci_int.h"
 
@@ -171,12 +172,21 @@ static int read_rom(struct pci_fn *fn, int fd, struct err *e)
 int pci_rom_load(struct pci_fn *fn, struct err *e)
 {
 	uint64_t size = ROM_MIN;
+	char *path = NULL;
 	int fd, rc;
 
 	/* "romfile=" takes a ROM away that a device has by default. */
 	if (!fn->romfile || !fn->romfile[0])
 		return 0;
-	fd = open(fn->romfile, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fn->m->cfg) {
+		rc = firmware_find(fn->m->cfg, fn->romfile, &path, e);
+		if (rc) {
+			err_prefix(e, "romfile=");
+			return rc;
+		}
+	}
+	fd = open(path ? path : fn->romfile, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	free(path);
 	if (fd < 0)
 		return rom_unusable(fn, errno, strerror(errno), e);
 	rc = read_rom(fn, fd, e);

@@ -361,7 +361,7 @@ static void port_event(void *ctx, enum chardev_event ev)
 {
 	struct port *p = ctx;
 
-	if (is_console(p) || ev == CHARDEV_BREAK)
+	if (is_console(p) || ev == CHARDEV_BREAK || ev == CHARDEV_COVERED)
 		return;
 	p->host_open = ev == CHARDEV_OPENED;
 	host_state_changed(p);

@@ -391,6 +391,10 @@ static void port_free(struct chardev_port *p)
 
 void chardev_set_focus(struct chardev *c, unsigned i)
 {
+	struct chardev_port *old = c->focus < c->n_ports ? c->port[c->focus] : NULL;
+
+	if (old && c->focus != i && old->client->event)
+		old->client->event(old->ctx, CHARDEV_COVERED);
 	c->focus = i;
 	if (i < c->n_ports)
 		c->port[i]->announce = c->connected;

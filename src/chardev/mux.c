@@ -70,6 +70,8 @@ static void escape(struct chardev *c, uint8_t key)
 	switch (key) {
 	case 'h':
 	case '?':
+		if (p && p->client->event)
+			p->client->event(p->ctx, CHARDEV_COVERED);
 		chardev_say(c, "\r\n"
 			       "C-a h    print this help\r\n"
 			       "C-a x    end the virtual machine\r\n"

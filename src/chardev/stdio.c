@@ -74,7 +74,13 @@ static struct {
 	int fd;
 	struct termios before, raw;
 	struct sigaction old_tstp, old_cont;
+	const char *volatile end; /* sent when the terminal is restored */
 } tty;
+
+void chardev_set_terminal_end(const char *text)
+{
+	tty.end = text;
+}
 
 /* In the background, changing the terminal would stop us and disturb who has it. */
 static bool in_foreground(void)
@@ -96,8 +102,12 @@ void chardev_restore_terminal(void)
 {
 	int saved = errno;
 
-	if (tty.is_raw && in_foreground())
+	if (tty.is_raw && in_foreground()) {
+		/* Nothing can be done where it fails. */
+		if (tty.end && write(tty.fd, tty.end, strlen(tty.end)) < 0)
+			saved = saved ? saved : errno;
 		tcsetattr(tty.fd, TCSANOW, &tty.before);
+	}
 	tty.is_raw = 0;
 	errno = saved;
 }

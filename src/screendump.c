@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -screendump: the screen saved to a file by itself, for tests and scripts. Main loop. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "display.h"
+#include "err.h"
+#include "log.h"
+#include "loop.h"
+#include "opts.h"
+#include "props.h"
+
+struct screendump {
+	/* properties */
+	char *file;
+	uint32_t after;
+
+	struct machine *m;
+	struct loop_timer timer;
+	bool done;
+};
+
+static const struct prop screendump_props[] = {
+	PROP(struct screendump, file, PROP_STR, "file", NULL, "the file, NAME.png or PPM"),
+	PROP(struct screendump, after, PROP_U32, "after", "0", "seconds; 0: at the end"),
+	PROP_END,
+};
+
+static void save(void *ctx)
+{
+	struct screendump *d = ctx;
+	struct screen *s = screen_first(d->m);
+	struct err e = { 0 };
+
+	if (d->done || !s)
+		return;
+	d->done = true;
+	screen_refresh(s);
+	if (surface_write(&s->surface, d->file, NULL, &e))
+		log_warn("-screendump %s", e.msg);
+}
+
+static void destroy(struct screendump *d)
+{
+	props_free(screendump_props, d);
+	free(d);
+}
+
+int screendump_create(struct machine *m, struct loop *l, const char *arg, struct screendump **out,
+		      struct err *e)
+{
+	struct screendump *d = calloc(1, sizeof(*d));
+	struct opts o;
+	int rc = d ? opts_parse(&o, arg, "file", e) : err_set(e, ERR_HOST, ENOMEM, "out of memory");
+
+	if (!rc) {
+		rc = props_apply(screendump_props, d, &o, e);
+		opts_free(&o);
+	}
+	if (!rc && !d->file)
+		rc = err_set(e, ERR_USAGE, EINVAL, "file= is missing");
+	if (!rc && !screen_first(m)) {
+		rc = err_set(e, ERR_USAGE, ENODEV, "the machine has no graphics card");
+		err_hint(e, "add one with -vga std");
+	}
+	if (rc) {
+		err_prefix(e, "-screendump %s: ", arg);
+		if (d)
+			destroy(d);
+		return rc;
+	}
+	d->m = m;
+	loop_timer_init(&d->timer, l, save, d);
+	if (d->after)
+		loop_timer_set(&d->timer, loop_now_ns() + d->after * 1000000000ull);
+	*out = d;
+	return 0;
+}
+
+void screendump_end(struct screendump *d)
+{
+	if (!d)
+		return;
+	loop_timer_cancel(&d->timer);
+	save(d);
+	destroy(d);
+}
