@@ -13,7 +13,8 @@
 #include "firmware/pc_firmware.h"
 
 static const char *const on_board[] = {
-	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "piix4-pm", "isa-post",
+	"i440fx",  "piix3",    "mc146818rtc", "i8042",   "port92",
+	"acpi-pm", "piix4-pm", "isa-post",    "isa-dma",
 };
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)

@@ -101,3 +101,19 @@ t_linux_bad_initrd_does_not_fit() {
 	vm -nographic -m 64 -kernel "$LINUX_UP/bzImage" -initrd "$T/initrd"
 	refused 66 "$T/initrd"
 }
+
+limit[linux_power_button]=290
+t_linux_power_button() { # SIGTERM asks it to power off, and it does
+	need_kvm
+	start_vm -nographic -m 64 -kernel "$LINUX_UP/vmlinux" -initrd "$INITRAMFS" -append "$append"
+	for ((i = 0; i < 5000; i++)); do
+		! grep -aq "^Type 'exit'" "$T/out" || break
+		kill -0 "$vm" || fail "it has ended"
+		sleep 0.05
+	done
+	kill -TERM "$vm"
+	wait_vm
+	expect_status 0
+	expect_err "power button was pressed"
+	expect_not "$T/err" 'stopped by'
+}
