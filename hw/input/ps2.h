@@ -22,7 +22,6 @@ enum ps2_byte {
 
 	PS2_SELF_TEST_OK = 0xaa,
 	PS2_ACK = 0xfa,
-	PS2_ERROR = 0xfc, /* a mouse's: wrong twice */
 	PS2_ASK_AGAIN = 0xfe,
 };
 

@@ -246,7 +246,8 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t val)
 		return;
 	}
 	m->wrap = false;
-	if (cmd) {
+	/* Parameters are small; anything else is a new command. */
+	if (cmd && val < MOUSE_SCALE_1) {
 		if (cmd == PS2_RATE)
 			set_rate(m, val);
 		else
