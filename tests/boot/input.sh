@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Keys and movements from the monitor, as a guest's interrupts bring them.
 
-typing() { # APPEND: a guest that says which bytes the keyboard controller has for it
+typing() { # APPEND [OPTION...]: a guest that says which bytes the keyboard controller has for it
+	local append=$1
+	shift
 	need_kvm
 	start_vm -m 64 -display none -serial "file:$T/out" -qmp "unix:$T/qmp,server=on,wait=off" \
-		-device isa-debug-exit,iobase=0x501,iosize=2 -kernel $G/kbd.elf -append "$1"
+		-device isa-debug-exit,iobase=0x501,iosize=2 -kernel $G/kbd.elf -append "$append" "$@"
 	wait_out '^ready'
 }
 
@@ -73,4 +75,34 @@ t_input_mouse() {
 	wait_vm
 	expect_status 33
 	[[ " $(typed)" = *' a 0 0 0 '*'8 ff 2 1 '* ]] || fail "the mouse sent $(typed)"
+}
+
+t_input_seabios() { # Esc in time brings its menu, and a key chooses there
+	local i
+	need_kvm
+	head -c 1048576 /dev/zero >"$T/disk"
+	start_vm -m 64 -display none -serial "file:$T/out" -qmp "unix:$T/qmp,server=on,wait=off" -boot menu=on,splash-time=30000 \
+		-drive "file=$T/disk,format=raw,if=virtio"
+	for ((i = 0; i < 1000; i++)); do
+		! grep -aq 'Press ESC' "$T/out" 2>/dev/null || break
+		kill -0 "$vm" 2>/dev/null || break
+		sleep 0.02
+	done
+	grep -aq 'SeaBIOS' "$T/out" || skip "no SeaBIOS: $(head -1 "$T/err")"
+	qmp "$(human_key 'sendkey esc')" >/dev/null
+	wait_out 'Select boot device'
+	wait_out '1\. .*irtio'
+	qmp "$(human_key 'sendkey 1')" >/dev/null
+	wait_out 'Booting from Hard Disk'
+	kill -INT "$vm"
+	wait_vm
+	expect_status 0
+}
+
+t_input_micro() { # the other board has the same controller
+	typing '' -M micro
+	qmp "$(human_key 'sendkey esc')" >/dev/null
+	wait_vm
+	expect_status 33
+	came '1 81'
 }

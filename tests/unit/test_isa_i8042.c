@@ -336,6 +336,7 @@ START_TEST(movements)
 	ck_next(0x1e);
 	ck_next(4);
 	ck_assert(!full());
+	ck_assert_uint_eq(fake.irq_rises[AUX_IRQ], 4); /* one for each byte */
 	outb(CMD, 0xa7);
 	input_move(&fake.m, 1, 0, 0, 0);
 	ck_assert(!full());

@@ -165,8 +165,8 @@ START_TEST(commands_and_keys)
 	ck_keys("fa");
 	ck_assert_uint_eq(k.rate, 0x7f);
 	/* Default and disable: the buffer is emptied, and keys are not looked at. */
-	stroke(KEY_A);
 	set(1);
+	stroke(KEY_A);
 	ps2_keyboard_write(&k, 0xf5);
 	stroke(KEY_B);
 	ck_keys("fa");
