@@ -100,6 +100,18 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 
 	Scope (\_SB)
 	{
+		Device (MOU)
+		{
+			Name (_HID, EisaId ("PNP0F13"))
+			Name (_CRS, ResourceTemplate ()
+			{
+				IRQNoFlags () { 12 }
+			})
+		}
+	}
+
+	Scope (\_SB)
+	{
 		/* pvpanic, by the identity that guests know it by */
 		Device (PEVT)
 		{

@@ -149,11 +149,38 @@ static USER void user_in(uint64_t port)
 	USER_EXIT(v);
 }
 
+/*
+ * Port B (0x61), by which firmware and kernels measure time: bit 4 toggles, as memory was
+ * refreshed once, and bit 5 is the timer's channel 2, whose gate is bit 0.
+ */
+static void port_b(void)
+{
+	unsigned toggles = 0;
+	uint8_t last = inb(0x61), b;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		b = inb(0x61);
+		toggles += (b ^ last) >> 4 & 1;
+		last = b;
+	}
+	check(toggles > 10, "the refresh bit toggles (%u times)", toggles);
+	outb(0x61, 1);
+	outb(0x43, 0xb0); /* channel 2, mode 0: high at its end */
+	outb(0x42, 0xff);
+	outb(0x42, 0x7f);
+	check(!(inb(0x61) & 0x20), "channel 2 begins low");
+	for (unsigned i = 0; i < 100000 && !(inb(0x61) & 0x20); i++)
+		;
+	check(inb(0x61) & 0x20, "and ends high");
+	check((inb(0x61) & 3) == 1, "gate and speaker bits can be read back");
+}
+
 void guest_main(void)
 {
 	single();
 	straddle();
 	strings();
+	port_b();
 	user_run(user_in, SCRATCH);
 	check(trap.taken && trap.vector == 13, "a port read at CPL3 without permission is #GP");
 }

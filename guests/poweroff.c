@@ -2,7 +2,8 @@
 /*
  * Powers the machine off by ACPI S5: \_S5's sleep type from the DSDT, written
  * with SLP_EN to the PM1a control register (ACPI 6.4, sections 4.8.3.2, 7.4.2).
- * `button`: waits for the power button (SCI status bit) first.
+ * `button`: waits for the power button (SCI status bit) first; `enable`: having enabled
+ * it, as systems do that look at it; `deaf`: and does not.
  */
 #include "guest.h"
 
@@ -50,8 +51,10 @@ void guest_main(void)
 	}
 	if (arg_is("button", NULL)) {
 		outw(evt, 0x100);
+		if (arg_is("enable", NULL))
+			outw(evt + 2, 0x100);
 		say("waiting for the power button\n");
-		while (!(inw(evt) & 0x100))
+		while (!(inw(evt) & 0x100) || arg_is("deaf", NULL))
 			delay_us(10000);
 		outw(evt, 0x100);
 		check(!(inw(evt) & 0x100), "power button status is cleared by a one");

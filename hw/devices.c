@@ -14,6 +14,7 @@
 	X(isa_debug_exit) \
 	X(pvpanic) \
 	X(isa_post) \
+	X(isa_dma) \
 	X(mc146818rtc) \
 	X(i8042) \
 	X(port92) \

@@ -18,7 +18,7 @@
 
 static const char *const on_board[] = {
 	"i440fx", "piix3",   "piix3-ide", "mc146818rtc", "i8042",
-	"port92", "acpi-pm", "piix4-pm",  "isa-post",
+	"port92", "acpi-pm", "piix4-pm",  "isa-post",    "isa-dma",
 };
 
 /* The graphics card: with firmware there is one unless it is not wanted. */

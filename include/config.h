@@ -44,7 +44,7 @@ struct config {
 	const char *kernel, *initrd, *append;
 	const char *bios; /* NULL: the default, or none for -kernel */
 	struct strlist firmware_dirs; /* -L */
-	struct strlist fw_cfg;
+	struct strlist fw_cfg, smbios;
 	struct boot_opts boot;
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;

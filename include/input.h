@@ -62,8 +62,20 @@ void input_release_all(struct machine *m);
 bool input_absolute(struct machine *m);
 void input_move(struct machine *m, int dx, int dy, int wheel, unsigned buttons);
 void input_point(struct machine *m, unsigned x, unsigned y, int wheel, unsigned buttons);
+unsigned input_buttons(struct machine *m); /* those that are down */
+/* Where an absolute pointer was put last. */
+void input_place(struct machine *m, unsigned *x, unsigned *y);
 /* By a device: its lamps; any thread. */
 void input_set_leds(struct machine *m, unsigned leds);
+/* By a device whose ready() says something else now; any thread. */
+void input_ready_changed(struct machine *m);
+
+struct input_info {
+	const char *name;
+	bool current, absolute;
+};
+/* The i-th pointer, the last one added first; false: there are no more. */
+bool input_each(struct machine *m, unsigned i, struct input_info *out);
 
 /*
  * "ctrl-alt-delete", "a", "shift-a", "f1", "0x1e": pressed in order, held for ms, and
@@ -71,6 +83,8 @@ void input_set_leds(struct machine *m, unsigned leds);
  * the nearest.
  */
 int input_sendkey(struct machine *m, const char *keys, unsigned ms, struct err *e);
+/* The same for n codes. */
+int input_type(struct machine *m, const unsigned *codes, unsigned n, unsigned ms, struct err *e);
 /* Key names of sendkey and QMP's qcodes to codes; 0: unknown. */
 unsigned input_key_code(const char *name);
 void input_free(struct machine *m);

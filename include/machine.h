@@ -83,6 +83,7 @@ struct machine {
 	struct screen *screens; /* graphics cards' screens; see display.h */
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
 	void (*power_button)(void *ctx);
+	bool (*power_button_heeded)(void *ctx); /* the guest has enabled it */
 	void *power_button_ctx;
 	const struct balloon_ops *balloon; /* set by a balloon device; NULL: there is none */
 	struct dev *balloon_dev;

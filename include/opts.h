@@ -44,6 +44,8 @@ int opts_check_used(const struct opts *o, const char *const *known, size_t n, st
 int parse_bool(const char *text, bool *out, struct err *e);
 /* Decimal, 0x hex or 0 octal, whole string. */
 int parse_u64(const char *text, uint64_t *out, struct err *e);
+/* 550e8400-e29b-41d4-a716-446655440000, into bytes in the order written. */
+int parse_uuid(const char *text, uint8_t out[16], struct err *e);
 /* A number with suffix B K M G T P E (powers of 1024), fractions allowed ("1.5G"). unit: of a bare
  * number. */
 int parse_size(const char *text, uint64_t unit, uint64_t *out, struct err *e);

@@ -133,6 +133,8 @@ int vm_resume(struct vm *vm, struct err *e);
 void vm_reset(struct vm *vm);
 /* Presses the ACPI power button. -ENODEV when the machine has none. */
 int vm_powerdown(struct vm *vm, struct err *e);
+/* Whether the guest runs, and has enabled the button. */
+bool vm_heeds_power_button(const struct vm *vm);
 /* Ends the main loop; the process exits with status. Any thread. */
 void vm_quit(struct vm *vm, int status);
 

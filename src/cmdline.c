@@ -263,43 +263,30 @@ static int set_name(struct config *cfg, const char *arg, struct err *e)
 
 static int set_uuid(struct config *cfg, const char *arg, struct err *e)
 {
-	unsigned n = 0;
-
-	for (const char *p = arg; *p; p++) {
-		int digit = isdigit((unsigned char)*p)    ? *p - '0'
-			    : isxdigit((unsigned char)*p) ? tolower((unsigned char)*p) - 'a' + 10
-							  : -1;
-
-		if (*p == '-' && (p - arg == 8 || p - arg == 13 || p - arg == 18 || p - arg == 23))
-			continue;
-		if (digit < 0 || n == 32) {
-			n = 33;
-			break;
-		}
-		cfg->uuid[n / 2] = (uint8_t)(cfg->uuid[n / 2] << 4 | digit);
-		n++;
-	}
-	if (n != 32 || strlen(arg) != 36) {
-		err_set(e, ERR_USAGE, EINVAL, "'%s' is not a UUID", arg);
-		err_hint(e, "write it as 550e8400-e29b-41d4-a716-446655440000");
-		return -EINVAL;
-	}
 	cfg->have_uuid = true;
-	return 0;
+	return parse_uuid(arg, cfg->uuid, e);
 }
 
 static int set_rtc(struct config *cfg, const char *arg, struct err *e)
 {
-	static const char *const known[] = { "base", "clock" };
+	static const char *const known[] = { "base", "clock", "driftfix" };
 	struct opts o;
-	const char *base, *clock_key;
+	const char *base, *clock_key, *drift;
 	int rc = opts_parse(&o, arg, "base", e);
 
 	if (rc)
 		return rc;
 	base = opts_get(&o, "base");
 	clock_key = opts_get(&o, "clock");
-	rc = opts_check_used(&o, known, 2, e);
+	drift = opts_get(&o, "driftfix");
+	rc = opts_check_used(&o, known, 3, e);
+	if (!rc && drift && strcmp(drift, "none") && strcmp(drift, "slew")) {
+		rc = err_set(e, ERR_USAGE, EINVAL, "driftfix=%s: 'none' or 'slew'", drift);
+	} else if (!rc && drift && !strcmp(drift, "slew")) {
+		rc = err_set(e, ERR_USAGE, ENOTSUP,
+			     "driftfix=slew: interrupts that the guest missed are not repeated");
+		err_hint(e, "leave it out: the clock itself never drifts from the host's");
+	}
 	if (!rc && clock_key && strcmp(clock_key, "host")) {
 		rc = err_set(e, ERR_USAGE, EINVAL, "clock=%s: the guest's clock follows the host's",
 			     clock_key);
@@ -421,6 +408,7 @@ FLAG(set_paused, start_paused)
 FLAG(set_nodefaults, nodefaults)
 APPEND(add_firmware_dir, firmware_dirs)
 APPEND(add_fw_cfg, fw_cfg)
+APPEND(add_smbios, smbios)
 APPEND(add_serial, serial)
 APPEND(add_qmp, qmp)
 APPEND(add_monitor, monitor)
@@ -488,6 +476,7 @@ static const struct option options[] = {
 	{ "enable-kvm", NULL, "accepted for habit's sake; KVM is always used", set_enable_kvm },
 	{ "name", "TEXT", "a name for the guest, shown by the monitor", set_name },
 	{ "uuid", "UUID", "the guest's UUID", set_uuid },
+	{ "smbios", "type=N,KEY=VALUE...|file=FILE", "what the machine says it is: vendor, product, serial number ...;\ntypes 0 to 4, 11 and 17", add_smbios },
 	{ "rtc", "base=utc|localtime|DATE", "what the guest's clock starts from (default utc)", set_rtc },
 	{ "kernel", "FILE", "boot this: Linux bzImage, ELF (PVH or 64-bit entry), Multiboot 1", set_kernel, "Boot" },
 	{ "initrd", "FILE", "initial ramdisk; for Multiboot \"FILE ARGS,FILE ARGS\"", set_initrd },
@@ -637,10 +626,10 @@ int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
 
 void cmdline_free(struct config *cfg)
 {
-	struct strlist *lists[] = { &cfg->serial,        &cfg->chardev,  &cfg->device,
-				    &cfg->qmp,           &cfg->monitor,  &cfg->mon,
-				    &cfg->drive,         &cfg->blockdev, &cfg->object,
-				    &cfg->firmware_dirs, &cfg->fw_cfg };
+	struct strlist *lists[] = { &cfg->smbios, &cfg->serial,        &cfg->chardev,
+				    &cfg->device, &cfg->qmp,           &cfg->monitor,
+				    &cfg->mon,    &cfg->drive,         &cfg->blockdev,
+				    &cfg->object, &cfg->firmware_dirs, &cfg->fw_cfg };
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);

@@ -9,6 +9,7 @@
 #include "bootorder.h"
 #include "dev.h"
 #include "err.h"
+#include "input.h"
 #include "opts.h"
 #include "props.h"
 
@@ -104,6 +105,7 @@ void machine_remove_devices(struct machine *m)
 		*last = NULL;
 		destroy(d);
 	}
+	input_free(m);
 }
 
 struct dev *machine_find_device(struct machine *m, const char *id)

@@ -32,6 +32,7 @@ struct posada {
 	struct loop_fd signals;
 	struct text_display *text; /* or NULL */
 	struct screendump *dump; /* or NULL */
+	bool asked; /* the guest, by SIGTERM, to power off */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -41,6 +42,14 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	/* A guest that hears of its power button ends by itself; the next signal ends it. */
+	if (info.ssi_signo == SIGTERM && !p->asked && vm_heeds_power_button(&p->vm) &&
+	    !vm_powerdown(&p->vm, NULL)) {
+		p->asked = true;
+		log_note(
+			"SIGTERM: the guest's power button was pressed; a second SIGTERM stops it");
+		return;
+	}
 	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
 	vm_quit(&p->vm, 0);
 }

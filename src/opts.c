@@ -2,6 +2,7 @@
 /* Option strings: see include/opts.h. Pure text; any thread. */
 #include "opts.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,4 +199,31 @@ bad:
 	err_set(e, ERR_USAGE, EINVAL, "'%s' is not a size", text);
 	err_hint(e, "a number with an optional K, M, G or T behind it, as in 512M or 1.5G");
 	return -EINVAL;
+}
+
+int parse_uuid(const char *text, uint8_t out[16], struct err *e)
+{
+	unsigned n = 0;
+
+	memset(out, 0, 16);
+	for (const char *p = text; *p; p++) {
+		const char *digits = "0123456789abcdef", *digit;
+
+		if (*p == '-' &&
+		    (p - text == 8 || p - text == 13 || p - text == 18 || p - text == 23))
+			continue;
+		digit = strchr(digits, tolower((unsigned char)*p));
+		if (!digit || n == 32) {
+			n = 33;
+			break;
+		}
+		out[n / 2] = (uint8_t)(out[n / 2] << 4 | (digit - digits));
+		n++;
+	}
+	if (n != 32 || strlen(text) != 36) {
+		err_set(e, ERR_USAGE, EINVAL, "'%s' is not a UUID", text);
+		err_hint(e, "write it as 550e8400-e29b-41d4-a716-446655440000");
+		return -EINVAL;
+	}
+	return 0;
 }

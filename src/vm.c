@@ -27,6 +27,7 @@
 #include "object.h"
 #include "pci.h"
 #include "secret.h"
+#include "smbios.h"
 #include "vcpu.h"
 #include "virtio.h"
 
@@ -224,6 +225,12 @@ void vm_quit(struct vm *vm, int status)
 	loop_quit(vm->m.loop);
 }
 
+bool vm_heeds_power_button(const struct vm *vm)
+{
+	return vm->m.power_button && vm->state == RUN_RUNNING &&
+	       vm->m.power_button_heeded(vm->m.power_button_ctx);
+}
+
 int vm_powerdown(struct vm *vm, struct err *e)
 {
 	if (!vm->m.power_button)
@@ -404,13 +411,19 @@ static int build_tables(struct vm *vm, struct err *e)
 		.links = vm->m.bios != NULL,
 		.vga = vm->m.screens != NULL,
 	};
+	int rc;
 
+	if (vm->cfg->machine == MACHINE_MICRO && vm->cfg->smbios.n)
+		return err_set(e, ERR_USAGE, ENOTSUP,
+			       "-smbios %s: the micro machine has no such tables",
+			       vm->cfg->smbios.s[0]);
 	if (vm->cfg->machine == MACHINE_MICRO)
 		return mptable_build(&vm->m.mem, vm->n_cpus, e);
 	acpi.n_pci_irqs = pci_irq_routes(&vm->m, acpi.pci_irq, ACPI_PCI_IRQS);
 	pci_mem64_window(&vm->m, &acpi.pci_mem64_base, &acpi.pci_mem64_size);
-	return vm->m.bios ? acpi_tell_firmware(&vm->m, &acpi, e)
-			  : acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	rc = vm->m.bios ? acpi_tell_firmware(&vm->m, &acpi, e)
+			: acpi_build(&vm->m.mem, &acpi, &vm->rsdp, e);
+	return rc ? rc : smbios_tell(&vm->m, vm->cfg, e);
 }
 
 /* Tables and kernel into memory, every vCPU to its start. first: nothing has run yet. */

@@ -101,6 +101,17 @@ static void power_button(void *ctx)
 	pthread_mutex_unlock(&p->dev.lock);
 }
 
+static bool power_button_heeded(void *ctx)
+{
+	struct acpi_pm *p = ctx;
+	bool enabled;
+
+	pthread_mutex_lock(&p->dev.lock);
+	enabled = p->enable & PM1_PWRBTN;
+	pthread_mutex_unlock(&p->dev.lock);
+	return enabled;
+}
+
 /* --- PM1a event block: status and enable, 16 bits each ----------------------------- */
 
 static uint64_t event_read(void *dev, uint64_t off, unsigned size)
@@ -248,6 +259,7 @@ static int pm_init(struct dev *d, struct err *e)
 	d->m->acpi_pm = d;
 	acpi_pm_place(d->m, ACPI_PM_BASE);
 	d->m->power_button = power_button;
+	d->m->power_button_heeded = power_button_heeded;
 	d->m->power_button_ctx = p;
 	return 0;
 }
@@ -260,6 +272,7 @@ static void pm_fini(struct dev *d)
 		d->m->acpi_pm = NULL;
 	if (d->m->power_button_ctx == p) {
 		d->m->power_button = NULL;
+		d->m->power_button_heeded = NULL;
 		d->m->power_button_ctx = NULL;
 	}
 	unmap_all(p);

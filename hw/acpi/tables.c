@@ -166,6 +166,9 @@ static bool scope_wanted(const uint8_t *scope, const struct acpi_config *c)
 		return c->rtc;
 	if (!memcmp(p, "KBD_", 4))
 		return c->i8042;
+	/* Without a screen it would only cost a kernel's start the time to look for it. */
+	if (!memcmp(p, "MOU_", 4))
+		return c->i8042 && (c->links || c->vga);
 	if (!memcmp(p, "PEVT", 4))
 		return c->pvpanic;
 	if (!memcmp(p, "PCI0", 4))

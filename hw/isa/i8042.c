@@ -2,24 +2,22 @@
 /*
  * The PC's keyboard controller, an Intel 8042 (data at port 0x60, status and
  * commands at 0x64), after the IBM PC AT and PS/2 technical references, with a
- * keyboard on its first port and nothing on its second.
+ * keyboard on its first port and a mouse on its second.
  *
- * The keyboard answers commands and has no keys. A source of keys is to call
- * keyboard_send with scan codes of set 2 between enable and disable, and needs the
- * rest of the table in translate().
- *
- * vCPU threads; dev->lock guards everything.
+ * vCPU threads, and the main loop with keys and movements; dev->lock guards everything.
  */
 #include "dev.h"
 
 #include <stdint.h>
 
 #include "bus.h"
+#include "input.h"
 #include "irq.h"
 #include "isa.h"
 #include "machine.h"
+#include "../input/ps2.h"
 
-enum { DATA_PORT = 0x60, COMMAND_PORT = 0x64, KEYBOARD_IRQ = 1 };
+enum { DATA_PORT = 0x60, COMMAND_PORT = 0x64, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
 
 enum {
 	ST_OUTPUT_FULL = 0x01,
@@ -27,12 +25,12 @@ enum {
 	ST_COMMAND = 0x08, /* the last write was to the command port */
 	ST_NOT_LOCKED = 0x10, /* the key lock is open */
 	ST_AUX = 0x20, /* the data comes from the second port */
-	ST_TIMEOUT = 0x40,
 };
 
 /* The command byte, which is byte 0 of the controller's memory. */
 enum {
 	CB_KEYBOARD_IRQ = 0x01,
+	CB_AUX_IRQ = 0x02,
 	CB_SYSTEM = 0x04,
 	CB_KEYBOARD_OFF = 0x10,
 	CB_AUX_OFF = 0x20,
@@ -64,47 +62,18 @@ enum {
 enum {
 	SELF_TEST_OK = 0x55,
 	TEST_OK = 0x00,
-	TEST_CLOCK_LOW = 0x01,
 	NO_PASSWORD = 0xf1,
 	INPUT_PORT = 0xa0, /* not locked, colour display, manufacturing jumper open */
 };
 
-enum { OUT_NOT_RESET = 0x01, OUT_A20 = 0x02, OUT_OUTPUT_FULL = 0x10 };
+enum { OUT_NOT_RESET = 0x01, OUT_A20 = 0x02, OUT_OUTPUT_FULL = 0x10, OUT_AUX_FULL = 0x20 };
 
-/* Keyboard commands and answers. */
-enum {
-	KBD_LEDS = 0xed,
-	KBD_ECHO = 0xee,
-	KBD_SCAN_SET = 0xf0,
-	KBD_IDENTIFY = 0xf2,
-	KBD_RATE = 0xf3,
-	KBD_ENABLE = 0xf4,
-	KBD_DISABLE = 0xf5,
-	KBD_DEFAULTS = 0xf6,
-	KBD_ALL_KEYS_FIRST = 0xf7, /* to 0xfa: set 3 key types, accepted and unused */
-	KBD_ALL_KEYS_LAST = 0xfa,
-	KBD_RESEND = 0xfe,
-	KBD_RESET = 0xff,
-
-	KBD_SELF_TEST_OK = 0xaa,
-	KBD_ACK = 0xfa,
-	KBD_ASK_AGAIN = 0xfe,
-};
-
-#define KBD_QUEUE 16u
-
-struct keyboard {
-	uint8_t queue[KBD_QUEUE];
-	unsigned head, n;
-	uint8_t pending; /* the command whose parameter comes next, or 0 */
-	uint8_t scan_set;
-	uint8_t last_sent;
-};
+enum { KEY_BREAK = 0xf0 };
 
 struct i8042 {
 	struct dev dev;
 	struct io_region data, command;
-	bool line;
+	bool keyboard_line, aux_line;
 	uint8_t memory[32]; /* [0] is the command byte */
 	uint8_t pending; /* the command whose parameter comes next on the data port, or 0 */
 	bool last_was_command;
@@ -115,146 +84,69 @@ struct i8042 {
 	/* The controller's own answer, while the output buffer holds something else. */
 	uint8_t answer, answer_source;
 	bool answer_waits;
-	struct keyboard kbd;
+	bool breaking; /* 0xf0 was translated: the next byte is a key that comes up */
+	struct ps2_keyboard keyboard;
+	struct ps2_mouse mouse;
+	struct input_device keys, pointer;
 };
 
-/* --- keyboard ---------------------------------------------------------------- */
+/* --- the output buffer ------------------------------------------------------------ */
 
-/* All of it or nothing, since half a scan code sequence would be another key. */
-static bool keyboard_send(struct keyboard *k, const uint8_t *bytes, unsigned n)
+static void put_output(struct i8042 *c, uint8_t val, uint8_t source)
 {
-	if (n > KBD_QUEUE - k->n)
-		return false;
-	for (unsigned i = 0; i < n; i++)
-		k->queue[(k->head + k->n++) % KBD_QUEUE] = bytes[i];
-	return true;
+	c->output = val;
+	c->output_source = source;
+	c->output_full = true;
 }
 
-static uint8_t keyboard_take(struct keyboard *k)
+/* Takes a byte of the keyboard's, or two of set 2 that are one in set 1. */
+static void take_key(struct i8042 *c)
 {
-	uint8_t b = k->queue[k->head];
+	while (ps2_keyboard_waits(&c->keyboard)) {
+		uint8_t b = ps2_keyboard_take(&c->keyboard);
 
-	k->head = (k->head + 1) % KBD_QUEUE;
-	k->n--;
-	if (b != KBD_ASK_AGAIN)
-		k->last_sent = b;
-	return b;
-}
-
-static void keyboard_power_on(struct keyboard *k)
-{
-	*k = (struct keyboard){ .scan_set = 2 };
-}
-
-static void keyboard_parameter(struct keyboard *k, uint8_t cmd, uint8_t val)
-{
-	uint8_t answer[2] = { KBD_ACK };
-	unsigned n = 1;
-
-	/* LEDs and repeat rate are accepted: nobody looks at them. */
-	if (cmd == KBD_SCAN_SET) {
-		if (val > 3) {
-			answer[0] = KBD_ASK_AGAIN;
-		} else if (val) {
-			k->scan_set = val;
+		if (!(c->memory[0] & CB_TRANSLATE)) {
+			c->breaking = false;
+		} else if (b == KEY_BREAK) {
+			c->breaking = true;
+			continue;
 		} else {
-			answer[1] = k->scan_set;
-			n = 2;
+			b = ps2_translate(b) | (c->breaking ? 0x80 : 0);
+			c->breaking = false;
 		}
+		put_output(c, b, 0);
+		return;
 	}
-	keyboard_send(k, answer, n);
 }
 
-static void keyboard_write(struct keyboard *k, uint8_t val)
+static void set_line(struct i8042 *c, bool *line, unsigned irq, bool level)
 {
-	static const uint8_t identity[] = { KBD_ACK, 0xab, 0x83 };
-	static const uint8_t reset[] = { KBD_ACK, KBD_SELF_TEST_OK };
-	uint8_t cmd = k->pending, answer = KBD_ACK;
-
-	k->pending = 0;
-	/* Every parameter is below 0x80; anything else is a new command. */
-	if (cmd && val < 0x80) {
-		keyboard_parameter(k, cmd, val);
+	if (level == *line)
 		return;
-	}
-	/* A command overrules what has not been sent yet. */
-	k->n = 0;
-	switch (val) {
-	case KBD_LEDS:
-	case KBD_SCAN_SET:
-	case KBD_RATE:
-		k->pending = val;
-		break;
-	case KBD_ECHO:
-		answer = KBD_ECHO;
-		break;
-	case KBD_IDENTIFY:
-		keyboard_send(k, identity, sizeof(identity));
-		return;
-	case KBD_DISABLE:
-	case KBD_DEFAULTS:
-		k->scan_set = 2;
-		break;
-	case KBD_ENABLE: /* no keys to be switched on or off */
-	case KBD_ALL_KEYS_FIRST ... KBD_ALL_KEYS_LAST:
-		break;
-	case KBD_RESEND:
-		answer = k->last_sent;
-		break;
-	case KBD_RESET:
-		keyboard_power_on(k);
-		keyboard_send(k, reset, sizeof(reset));
-		return;
-	default:
-		answer = KBD_ASK_AGAIN;
-	}
-	keyboard_send(k, &answer, 1);
+	*line = level;
+	irq_set(&c->dev.m->isa_irq[irq], level);
 }
 
-/* --- controller ----------------------------------------------------------------- */
-
-/*
- * Set 2 to set 1, which the controller does to every byte of the keyboard's:
- * here for the bytes that its answers have.
- */
-static uint8_t translate(uint8_t b)
-{
-	switch (b) {
-	case 0x01:
-		return 0x43;
-	case 0x02:
-	case 0x83:
-		return 0x41;
-	case 0x03:
-		return 0x3f;
-	default:
-		return b;
-	}
-}
-
-/* Fills the output buffer when it is free, and sets the interrupt line. */
+/* Fills the output buffer when it is free, and sets the interrupt lines. */
 static void update(struct i8042 *c)
 {
-	bool level;
+	bool aux;
 
 	if (!c->output_full && c->answer_waits) {
-		c->output = c->answer;
-		c->output_source = c->answer_source;
-		c->output_full = true;
+		put_output(c, c->answer, c->answer_source);
 		c->answer_waits = false;
-	} else if (!c->output_full && c->kbd.n && !(c->memory[0] & CB_KEYBOARD_OFF)) {
-		c->output = keyboard_take(&c->kbd);
-		if (c->memory[0] & CB_TRANSLATE)
-			c->output = translate(c->output);
-		c->output_source = 0;
-		c->output_full = true;
 	}
-	level = c->output_full && !(c->output_source & ST_AUX) && c->memory[0] & CB_KEYBOARD_IRQ;
-	if (level != c->line) {
-		c->line = level;
-		irq_set(&c->dev.m->isa_irq[KEYBOARD_IRQ], level);
-	}
+	if (!c->output_full && !(c->memory[0] & CB_KEYBOARD_OFF))
+		take_key(c);
+	if (!c->output_full && !(c->memory[0] & CB_AUX_OFF) && ps2_mouse_waits(&c->mouse))
+		put_output(c, ps2_mouse_take(&c->mouse), ST_AUX);
+	aux = c->output_source & ST_AUX;
+	set_line(c, &c->keyboard_line, KEYBOARD_IRQ,
+		 c->output_full && !aux && c->memory[0] & CB_KEYBOARD_IRQ);
+	set_line(c, &c->aux_line, AUX_IRQ, c->output_full && aux && c->memory[0] & CB_AUX_IRQ);
 }
+
+/* --- the controller's commands ---------------------------------------------------- */
 
 static void reply(struct i8042 *c, uint8_t val, uint8_t source)
 {
@@ -298,8 +190,8 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	case CMD_AUX_ON:
 		c->memory[0] &= ~CB_AUX_OFF;
 		break;
-	case CMD_AUX_TEST: /* no device holds the clock line high */
-		reply(c, TEST_CLOCK_LOW, 0);
+	case CMD_AUX_TEST:
+		reply(c, TEST_OK, 0);
 		break;
 	case CMD_SELF_TEST:
 		c->memory[0] |= CB_SYSTEM;
@@ -320,7 +212,9 @@ static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	case CMD_READ_OUTPUT_PORT:
 		reply(c,
 		      OUT_NOT_RESET | (c->a20 ? OUT_A20 : 0) |
-			      (c->output_full ? OUT_OUTPUT_FULL : 0),
+			      (c->output_full && !(c->output_source & ST_AUX) ? OUT_OUTPUT_FULL
+									      : 0) |
+			      (c->output_full && c->output_source & ST_AUX ? OUT_AUX_FULL : 0),
 		      0);
 		break;
 	case CMD_A20_OFF:
@@ -346,19 +240,25 @@ static void data_write(void *dev, uint64_t off, uint64_t val64, unsigned size)
 	c->pending = 0;
 	switch (cmd) {
 	case 0:
-		/* Speaking to the keyboard opens its port. */
+		/* Speaking to a device opens its port. */
 		c->memory[0] &= ~CB_KEYBOARD_OFF;
-		keyboard_write(&c->kbd, val);
+		c->breaking = false;
+		ps2_keyboard_write(&c->keyboard, val);
+		input_set_leds(c->dev.m, c->keyboard.leds);
 		break;
 	case CMD_WRITE_OUTPUT_PORT:
 		write_output_port(c, val);
 		break;
 	case CMD_WRITE_OUTPUT_BUFFER:
-	case CMD_AUX_LOOP: /* not marked as the second port's, there being none */
 		reply(c, val, 0);
 		break;
-	case CMD_WRITE_AUX: /* nobody answers there */
-		reply(c, KBD_ASK_AGAIN, ST_AUX | ST_TIMEOUT);
+	case CMD_AUX_LOOP:
+		reply(c, val, ST_AUX);
+		break;
+	case CMD_WRITE_AUX:
+		c->memory[0] &= ~CB_AUX_OFF;
+		ps2_mouse_write(&c->mouse, val);
+		input_ready_changed(c->dev.m);
 		break;
 	default: /* CMD_WRITE_MEMORY ... */
 		c->memory[cmd - CMD_WRITE_MEMORY] = val;
@@ -372,11 +272,9 @@ static uint64_t data_read(void *dev, uint64_t off, unsigned size)
 	uint8_t val = c->output;
 
 	c->output_full = false;
-	if (c->line) {
-		/* Falls even when more waits, since the interrupt is edge-triggered. */
-		c->line = false;
-		irq_set(&c->dev.m->isa_irq[KEYBOARD_IRQ], false);
-	}
+	/* The lines fall even when more waits, since the interrupts are edge-triggered. */
+	set_line(c, &c->keyboard_line, KEYBOARD_IRQ, false);
+	set_line(c, &c->aux_line, AUX_IRQ, false);
 	update(c);
 	return val;
 }
@@ -403,6 +301,50 @@ static const struct io_ops command_ops = {
 	.max = 1,
 };
 
+/* --- keys and movements, main loop ------------------------------------------------ */
+
+static bool keyboard_ready(void *ctx)
+{
+	struct i8042 *c = ctx;
+	bool ready;
+
+	pthread_mutex_lock(&c->dev.lock);
+	ready = c->keyboard.enabled;
+	pthread_mutex_unlock(&c->dev.lock);
+	return ready;
+}
+
+static void key(void *ctx, unsigned code, bool down)
+{
+	struct i8042 *c = ctx;
+
+	pthread_mutex_lock(&c->dev.lock);
+	ps2_keyboard_key(&c->keyboard, code, down);
+	update(c);
+	pthread_mutex_unlock(&c->dev.lock);
+}
+
+static bool mouse_ready(void *ctx)
+{
+	struct i8042 *c = ctx;
+	bool ready;
+
+	pthread_mutex_lock(&c->dev.lock);
+	ready = ps2_mouse_listens(&c->mouse);
+	pthread_mutex_unlock(&c->dev.lock);
+	return ready;
+}
+
+static void move(void *ctx, int dx, int dy, int wheel, unsigned buttons)
+{
+	struct i8042 *c = ctx;
+
+	pthread_mutex_lock(&c->dev.lock);
+	ps2_mouse_move(&c->mouse, dx, dy, wheel, buttons);
+	update(c);
+	pthread_mutex_unlock(&c->dev.lock);
+}
+
 /* --- life ------------------------------------------------------------------------- */
 
 /* Leaves it as firmware would: tested, translating, keyboard on, no interrupts. */
@@ -419,7 +361,10 @@ static void i8042_reset(struct dev *d)
 	c->output = 0;
 	c->output_full = false;
 	c->answer_waits = false;
-	keyboard_power_on(&c->kbd);
+	c->breaking = false;
+	ps2_keyboard_power_on(&c->keyboard);
+	ps2_mouse_power_on(&c->mouse);
+	input_set_leds(d->m, 0);
 	update(c);
 }
 
@@ -428,22 +373,33 @@ static int i8042_init(struct dev *d, struct err *e)
 	struct i8042 *c = (struct i8042 *)d;
 	int rc = isa_map(d, &c->data, &data_ops, DATA_PORT, 1, e);
 
-	if (!rc)
-		rc = isa_map(d, &c->command, &command_ops, COMMAND_PORT, 1, e);
-	return rc;
+	rc = rc ? rc : isa_map(d, &c->command, &command_ops, COMMAND_PORT, 1, e);
+	if (rc)
+		return rc;
+	c->keys = (struct input_device){
+		.name = "PS/2 keyboard", .ready = keyboard_ready, .key = key, .ctx = c
+	};
+	c->pointer = (struct input_device){
+		.name = "PS/2 mouse", .ready = mouse_ready, .move = move, .ctx = c
+	};
+	input_add(d->m, &c->keys);
+	input_add(d->m, &c->pointer);
+	return 0;
 }
 
 static void i8042_fini(struct dev *d)
 {
 	struct i8042 *c = (struct i8042 *)d;
 
+	input_remove(d->m, &c->keys);
+	input_remove(d->m, &c->pointer);
 	isa_unmap(&c->data);
 	isa_unmap(&c->command);
 }
 
 const struct dev_class i8042_class = {
 	.name = "i8042",
-	.desc = "keyboard controller and keyboard",
+	.desc = "keyboard controller, keyboard and mouse",
 	.bus = DEV_BUS_ISA,
 	.internal = true,
 	.size = sizeof(struct i8042),

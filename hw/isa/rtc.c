@@ -431,11 +431,15 @@ static void sum_up(struct rtc *r)
 	r->cmos[0x2f] = (uint8_t)sum;
 }
 
-/* What a PC's firmware leaves in CMOS about the memory. */
-static void fill_memory_size(struct rtc *r)
+/*
+ * What a PC's set-up program leaves in CMOS: memory, processors, and by zeros that there
+ * are no floppy drives (0x10) and no disks of the BIOS's own types (0x12).
+ */
+static void fill_equipment(struct rtc *r)
 {
 	uint64_t low = gmem_low_size(&r->dev.m->mem), kib = low >> 10;
 
+	put_le(r, 0x5f, r->dev.m->n_cpus - 1, 1); /* processors besides the first */
 	r->cmos[0x14] = 0x02; /* equipment: a numeric coprocessor */
 	put_le(r, 0x15, kib < 640 ? kib : 640, 2);
 	put_le(r, 0x17, kib > 1024 ? kib - 1024 : 0, 2); /* KiB above 1 MiB, twice */
@@ -488,7 +492,7 @@ static int rtc_init(struct dev *d, struct err *e)
 			r->offset_ns += tm.tm_gmtoff * NS_PER_S;
 	}
 	r->seen_ns = now_ns(r);
-	fill_memory_size(r);
+	fill_equipment(r);
 	return isa_map(d, &r->ports, &rtc_ops, RTC_PORT, 2, e);
 }
 

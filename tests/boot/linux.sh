@@ -101,3 +101,44 @@ t_linux_bad_initrd_does_not_fit() {
 	vm -nographic -m 64 -kernel "$LINUX_UP/bzImage" -initrd "$T/initrd"
 	refused 66 "$T/initrd"
 }
+
+limit[linux_power_button]=290
+t_linux_power_button() { # SIGTERM asks it to power off, and it does
+	need_kvm
+	start_vm -nographic -m 64 -kernel "$LINUX_UP/vmlinux" -initrd "$INITRAMFS" -append "$append"
+	for ((i = 0; i < 5000; i++)); do
+		! grep -aq "^Type 'exit'" "$T/out" || break
+		kill -0 "$vm" || fail "it has ended"
+		sleep 0.05
+	done
+	kill -TERM "$vm"
+	wait_vm
+	expect_status 0
+	expect_err "power button was pressed"
+	expect_not "$T/err" 'stopped by'
+}
+
+limit[linux_input]=290
+t_linux_input() { # atkbd and psmouse find both, and evdev gets keys and movements
+	need_kvm
+	mkfifo "$T/in"
+	exec 5<>"$T/in"
+	in=$T/in start_vm -nographic -m 64 -kernel "$LINUX_UP/vmlinux" -initrd "$INITRAMFS" -append "$append i8042.nopnp" \
+		-qmp "unix:$T/qmp,server=on,wait=off"
+	wait_out "^Type 'exit'"
+	echo 'grep Name /proc/bus/input/devices' >&5
+	wait_out 'Name="AT Translated Set 2 keyboard"'
+	wait_out 'Name="ImExPS/2 Generic Explorer Mouse"'
+	# The type, code and value of each event; a reader is there when its prompt is.
+	echo 'exec 3</dev/input/event1 4</dev/input/event2; echo op""en' >&5
+	wait_out '^open'
+	qmp "$(human_key 'sendkey altgr')" "$(human_key 'mouse_move 7 0 0')" >/dev/null
+	echo 'dd bs=72 count=1 <&3 2>/dev/null | od -An -tx2 -v -j16' >&5
+	wait_out '0004 0004 [0-9a-f]+ [0-9a-f]+|0001 0064 0001 0000'
+	wait_out '0001 0064 0001'
+	echo 'dd bs=24 count=1 <&4 2>/dev/null | od -An -tx2 -v -j16' >&5
+	wait_out '0002 0000 0007 0000'
+	kill -INT "$vm"
+	wait_vm
+	expect_status 0
+}

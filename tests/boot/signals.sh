@@ -33,6 +33,62 @@ t_sigterm_paused() {
 	wait_vm
 	expect_status 0
 }
+# A guest that has enabled the power button is asked first.
+button() { # APPEND: in the background, with a listener to it
+	need_kvm
+	start_vm -nographic -kernel $G/poweroff.elf -append "button $1"
+	wait_out '^waiting for the power button'
+}
+pressed() {
+	local i
+	for ((i = 0; i < 500; i++)); do
+		! grep -q "guest's power button was pressed" "$T/err" || return 0
+		sleep 0.02
+	done
+	fail "the power button was not pressed: $(cat "$T/err")"
+}
+t_sigterm_asks() {
+	button enable
+	kill -TERM "$vm"
+	wait_vm
+	expect_status 0
+	expect_out '^powering off'
+	expect_err "power button was pressed; a second SIGTERM stops it"
+	expect_not "$T/err" 'stopped by'
+}
+t_sigterm_twice() {
+	button 'enable deaf'
+	kill -TERM "$vm"
+	pressed
+	kill -0 "$vm" || fail "it has ended"
+	kill -TERM "$vm"
+	wait_vm
+	expect_status 0
+	expect_err 'stopped by SIGTERM'
+}
+t_sigterm_then_sigint() {
+	button 'enable deaf'
+	kill -TERM "$vm"
+	pressed
+	kill -INT "$vm"
+	wait_vm
+	expect_status 0
+	expect_err 'stopped by SIGINT'
+}
+t_sigint_does_not_ask() {
+	button enable
+	kill -INT "$vm"
+	wait_vm
+	expect_status 0
+	expect_err 'stopped by SIGINT'
+}
+t_sigterm_button_not_enabled() {
+	button ''
+	kill -TERM "$vm"
+	wait_vm
+	expect_status 0
+	expect_err 'stopped by SIGTERM'
+}
 t_sigpipe() { # the reader of its output has gone
 	need_kvm
 	local rc

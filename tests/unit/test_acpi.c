@@ -30,9 +30,11 @@ START_TEST(pm_reset_state)
 		ck_assert_uint_eq(inw(CNT), 0x0001); /* SCI_EN */
 		ck_assert_uint_eq(inl(ACPI_GPE0), 0);
 		ck_assert(!fake.irq[ACPI_SCI_IRQ]);
+		ck_assert(!fake.m.power_button_heeded(fake.m.power_button_ctx));
 		outw(EN, PWRBTN);
 		fake.m.power_button(fake.m.power_button_ctx);
 		ck_assert(fake.irq[ACPI_SCI_IRQ]);
+		ck_assert(fake.m.power_button_heeded(fake.m.power_button_ctx));
 		outw(CNT, 0x1402);
 		outw(ACPI_GPE0 + 2, 0xffff);
 		machine_reset_devices(&fake.m);
@@ -473,6 +475,11 @@ START_TEST(dsdt_devices)
 			ck_assert_int_eq(find(t.dsdt, rows[j].name) != NULL, i == j);
 		ck_assert_ptr_nonnull(find(build(&all).dsdt, rows[i].name));
 	}
+	ck_assert_ptr_null(find(build(&all).dsdt, "MOU_"));
+	all.vga = true;
+	ck_assert_ptr_nonnull(find(build(&all).dsdt, "MOU_"));
+	all.i8042 = false;
+	ck_assert_ptr_null(find(build(&all).dsdt, "MOU_"));
 	/* A machine's usual set stays small: a guest interprets it slowly. */
 	ck_assert_uint_le(le(build(&(struct acpi_config){ .n_cpus = 2,
 							  .serial_mask = 1,

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The keyboard controller and its keyboard, as drivers and boot loaders talk to them. */
 #include "fake_machine.h"
+#include "input.h"
+
+#include <linux/input-event-codes.h>
 
 extern const struct dev_class i8042_class;
 
-enum { DATA = 0x60, CMD = 0x64, STATUS = CMD, IRQ = 1 };
+enum { DATA = 0x60, CMD = 0x64, STATUS = CMD, IRQ = 1, AUX_IRQ = 12 };
 
 static void add(void)
 {
@@ -59,13 +62,32 @@ START_TEST(linux_probe)
 	outb(DATA, 0x74); /* keyboard off while probing */
 	outb(CMD, 0x20);
 	ck_next(0x74);
-	/* AUX_LOOP must answer at once and not as the second port, AUX_TEST not with 0. */
+	/* There is a second port: AUX_LOOP answers as it, and it can be switched off and on. */
 	outb(CMD, 0xd3);
 	outb(DATA, 0x5a);
-	ck_assert_uint_eq(inb(STATUS) & 0x21, 0x01);
-	inb(DATA);
+	ck_assert_uint_eq(inb(STATUS) & 0x21, 0x21);
+	ck_next(0x5a);
 	outb(CMD, 0xa9);
-	ck_next(0x01);
+	ck_next(0x00);
+	outb(CMD, 0xa7);
+	outb(CMD, 0x20);
+	ck_next(0x74);
+	outb(CMD, 0xa8);
+	outb(CMD, 0x20);
+	ck_next(0x54);
+	/* i8042_aux_test_irq: the loop's byte comes with interrupt 12. */
+	outb(CMD, 0x60);
+	outb(DATA, 0x56);
+	outb(CMD, 0xd3);
+	outb(DATA, 0xa5);
+	ck_assert(fake.irq[AUX_IRQ]);
+	ck_assert(!fake.irq[IRQ]);
+	ck_next(0xa5);
+	ck_assert(!fake.irq[AUX_IRQ]);
+	/* No multiplexer: the last byte of its knock comes back as it is. */
+	outb(CMD, 0xd3);
+	outb(DATA, 0xa4);
+	ck_next(0xa4);
 	outb(CMD, 0xab);
 	ck_next(0x00);
 	outb(CMD, 0xae);
@@ -209,11 +231,15 @@ START_TEST(controller)
 	outb(DATA, 0x1c);
 	ck_assert_uint_eq(inb(STATUS) & 0x29, 0x01);
 	ck_next(0x1c);
-	outb(CMD, 0xd4); /* to the second port: nobody there */
+	outb(CMD, 0xd4); /* to the second port, which that opens */
 	outb(DATA, 0xff);
-	ck_assert_uint_eq(inb(STATUS) & 0x61, 0x61);
-	ck_next(0xfe);
+	ck_assert_uint_eq(inb(STATUS) & 0x61, 0x21);
+	ck_next(0xfa);
+	ck_next(0xaa);
+	ck_next(0x00);
 	ck_assert_uint_eq(inb(STATUS) & 0x61, 0);
+	outb(CMD, 0x20);
+	ck_next(0x44);
 	outb(CMD, 0x12); /* nothing */
 	ck_assert_uint_eq(inb(STATUS), 0x1c); /* the last write was a command */
 	outb(CMD, 0x60);
@@ -230,6 +256,118 @@ START_TEST(controller)
 	outb(DATA, 0xff);
 	ck_assert(full());
 	ck_assert(!fake.irq[IRQ]); /* the second port has an interrupt of its own */
+	outb(CMD, 0x60);
+	outb(DATA, 0x03);
+	ck_assert(fake.irq[AUX_IRQ]);
+	outb(CMD, 0xd0);
+	ck_assert(full());
+	ck_next(0xfa);
+	ck_assert(!fake.irq[AUX_IRQ]);
+	ck_next(0x23); /* the output port, as it was when it was asked */
+	ck_next(0xaa);
+	ck_assert(fake.irq[AUX_IRQ]);
+}
+END_TEST
+
+/* Keys through the set of devices, translated, with an interrupt for each byte. */
+START_TEST(keys)
+{
+	add();
+	outb(CMD, 0x60);
+	outb(DATA, 0x45);
+	input_key(&fake.m, KEY_A, true);
+	input_key(&fake.m, KEY_A, false);
+	input_key(&fake.m, KEY_RIGHT, true);
+	input_key(&fake.m, KEY_RIGHT, false);
+	ck_assert_uint_eq(fake.irq_rises[IRQ], 1);
+	ck_next(0x1e);
+	ck_assert_uint_eq(fake.irq_rises[IRQ], 2);
+	ck_next(0x9e);
+	ck_next(0xe0);
+	ck_next(0x4d);
+	ck_next(0xe0);
+	ck_next(0xcd);
+	ck_assert(!full());
+	ck_assert_uint_eq(fake.irq_rises[IRQ], 6);
+	/* Held back while the port is off; answers come before what waits. */
+	outb(CMD, 0xad);
+	input_key(&fake.m, KEY_B, true);
+	ck_assert(!full());
+	outb(DATA, 0xee);
+	ck_next(0xee);
+	ck_next(0x30);
+	input_key(&fake.m, KEY_B, false);
+	ck_next(0xb0);
+	/* Untranslated the break prefix is a byte. */
+	outb(CMD, 0x60);
+	outb(DATA, 0x05);
+	input_key(&fake.m, KEY_A, true);
+	input_key(&fake.m, KEY_A, false);
+	ck_next(0x1c);
+	ck_next(0xf0);
+	ck_next(0x1c);
+	outb(DATA, 0xf5); /* no keys, please */
+	ck_next(0xfa);
+	input_key(&fake.m, KEY_A, true);
+	ck_assert(!full());
+}
+END_TEST
+
+START_TEST(movements)
+{
+	add();
+	input_move(&fake.m, 1, 1, 0, 0);
+	ck_assert(!full()); /* nobody has enabled it */
+	outb(CMD, 0x60);
+	outb(DATA, 0x47);
+	outb(CMD, 0xd4);
+	outb(DATA, 0xf4);
+	ck_assert(fake.irq[AUX_IRQ]);
+	ck_next(0xfa);
+	input_move(&fake.m, 3, -4, 0, INPUT_RIGHT);
+	ck_assert_uint_eq(inb(STATUS) & 0x21, 0x21);
+	ck_assert(!fake.irq[IRQ]);
+	ck_assert(fake.irq[AUX_IRQ]);
+	ck_next(0x0a);
+	input_key(&fake.m, KEY_A, true); /* among the bytes of a packet */
+	ck_next(3);
+	ck_assert_uint_eq(inb(STATUS) & 0x21, 0x01);
+	ck_assert(fake.irq[IRQ]);
+	ck_next(0x1e);
+	ck_next(4);
+	ck_assert(!full());
+	ck_assert_uint_eq(fake.irq_rises[AUX_IRQ], 4); /* one for each byte */
+	outb(CMD, 0xa7);
+	input_move(&fake.m, 1, 0, 0, 0);
+	ck_assert(!full());
+	outb(CMD, 0xa8);
+	ck_next(0x08);
+}
+END_TEST
+
+static unsigned leds_seen;
+
+static void see_leds(void *ctx, unsigned leds)
+{
+	leds_seen = leds;
+}
+
+START_TEST(lamps)
+{
+	struct input_listener l = { .leds = see_leds };
+
+	add();
+	leds_seen = 0;
+	input_listen(&fake.m, &l);
+	outb(DATA, 0xed);
+	outb(DATA, 0x06);
+	ck_assert_uint_eq(leds_seen, 0); /* told on the loop */
+	fake_advance(1000);
+	ck_assert_uint_eq(leds_seen, INPUT_LED_NUM | INPUT_LED_CAPS);
+	machine_reset_devices(&fake.m);
+	fake_advance(1000);
+	ck_assert_uint_eq(leds_seen, 0);
+	input_unlisten(&fake.m, &l);
 }
 END_TEST
 
@@ -267,8 +405,15 @@ END_TEST
 START_TEST(hostile)
 {
 	add();
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 200; i++) {
 		fake_hammer(DATA, 5, 500, i);
+		for (unsigned j = 0; j < 100; j++) {
+			input_key(&fake.m, (i + j) % 250, j & 1);
+			input_move(&fake.m, (int)(i * j), INT32_MIN + (int)j, (int)j - 50, j % 32);
+		}
+	}
+	outb(CMD, 0xad);
+	outb(CMD, 0xa7);
 	for (int i = 0; full(); i++) {
 		ck_assert_int_lt(i, 32);
 		inb(DATA);
@@ -281,7 +426,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		power_on, linux_probe, keyboard, keyboard_off, controller, output_port, hostile,
+		power_on,    linux_probe, keyboard,  keyboard_off, controller,
+		output_port, keys,        movements, lamps,        hostile,
 	};
 
 	return fake_main("i8042", tests, sizeof(tests) / sizeof(tests[0]));

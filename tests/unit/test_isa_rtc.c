@@ -387,6 +387,9 @@ START_TEST(memory_sizes)
 		ck_assert_uint_eq(cmos_le(0x30, 2), rows[i].ext_kib);
 		ck_assert_uint_eq(cmos_le(0x34, 2), rows[i].above_16m);
 		ck_assert_uint_eq(cmos_le(0x5b, 3), rows[i].high);
+		ck_assert_uint_eq(cmos(0x5f), 0); /* further processors */
+		ck_assert_uint_eq(cmos(0x10), 0); /* no floppy drives */
+		ck_assert_uint_eq(cmos(0x12), 0);
 		for (uint8_t reg = 0x10; reg <= 0x2d; reg++)
 			sum += cmos(reg);
 		ck_assert_uint_eq(cmos(0x2e) << 8 | cmos(0x2f), sum);

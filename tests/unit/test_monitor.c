@@ -970,7 +970,7 @@ START_TEST(completion_lists)
 {
 	open_text(&a);
 	type(&a, "info m\t");
-	ck_assert_str_eq(said(&a), "info m\r\ninfo memory_size_summary  info mtree  \r\n"
+	ck_assert_str_eq(said(&a), "info m\r\ninfo memory_size_summary  info mtree  info mice  \r\n"
 				   "\r(posada) info m\033[K");
 	type(&a, "t\t");
 	ck_assert_str_eq(said(&a), "tree ");

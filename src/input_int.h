@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the input module share; see input.h. Main loop only. */
+#ifndef POSADA_INPUT_INT_H
+#define POSADA_INPUT_INT_H
+
+#include "input.h"
+
+/* A scan code of set 1, bit 7 for the prefix 0xe0, as a key's code; 0: there is none. */
+unsigned input_key_number(unsigned scan);
+/* The first name of a key, or NULL. */
+const char *input_key_name(unsigned code);
+/* Sets the hint: the key that name is nearest to. */
+void input_key_suggest(struct err *e, const char *name);
+
+#endif
