@@ -12,6 +12,7 @@
 #include "config.h"
 #include "dev.h"
 #include "err.h"
+#include "ide.h"
 #include "log.h"
 #include "machine.h"
 #include "opts.h"
@@ -70,27 +71,64 @@ int board_add_consoles(struct machine *m, const struct config *cfg, struct err *
 
 /* --- disks ----------------------------------------------------------------------- */
 
-/* The drives of a board while it is made. */
+/* A drive of the command line while the board is made. */
+struct entry {
+	struct drive d;
+	const char *option, *arg; /* where it comes from */
+	bool has_device;
+};
+
 struct drives {
-	struct drive *d;
+	struct entry *e;
 	size_t n;
 };
 
-static int open_hd(struct machine *m, const struct config *cfg, unsigned i, struct drive *out,
+static struct entry *new_entry(struct drives *list, const char *option, const char *arg)
+{
+	struct entry *x = &list->e[list->n++];
+
+	*x = (struct entry){ .option = option, .arg = arg };
+	return x;
+}
+
+static int of_entry(const struct entry *x, int rc, struct err *e)
+{
+	if (rc)
+		err_prefix(e, "-%s %s: ", x->option, x->arg);
+	return rc;
+}
+
+static int open_hd(struct machine *m, const struct config *cfg, unsigned i, struct drives *list,
 		   struct err *e)
 {
-	char id[16];
+	static const char *const names[] = { "hda", "hdb", "hdc", "hdd" };
+	struct entry *x = new_entry(list, names[i], cfg->hd[i]);
+	int rc = blk_add_file(m->blks, x->arg, names[i], false, false, &x->d, e);
+
+	x->d.iface = DRIVE_IF_DEFAULT;
+	x->d.index = (int)i;
+	return of_entry(x, rc, e);
+}
+
+enum { CD_PLACE = 2 };
+#define CD_ID "ide1-cd0"
+
+static int open_cdrom(struct machine *m, const struct config *cfg, struct drives *list,
+		      struct err *e)
+{
+	struct entry *x = new_entry(list, "cdrom", cfg->cdrom);
 	int rc;
 
-	snprintf(id, sizeof(id), "hd%c", 'a' + i);
-	rc = blk_add_file(m->blks, cfg->hd[i], id, false, false, out, e);
-	if (rc) {
-		err_prefix(e, "-%s %s: ", id, cfg->hd[i]);
-		return rc;
+	if (cfg->hd[CD_PLACE]) {
+		err_set(e, ERR_USAGE, EEXIST, "the CD drive is in the place of -hdc, which is %s",
+			cfg->hd[CD_PLACE]);
+		err_hint(e, "use -hdd for the disk, or -drive file=FILE,if=virtio");
+		return of_entry(x, -EEXIST, e);
 	}
-	out->iface = DRIVE_IF_DEFAULT;
-	out->index = (int)i;
-	return 0;
+	rc = blk_add_file(m->blks, x->arg, CD_ID, true, false, &x->d, e);
+	x->d.iface = DRIVE_IF_DEFAULT;
+	x->d.index = CD_PLACE;
+	return of_entry(x, rc, e);
 }
 
 static int open_all(struct machine *m, const struct config *cfg, struct drives *list, struct err *e)
@@ -115,63 +153,125 @@ static int open_all(struct machine *m, const struct config *cfg, struct drives *
 	}
 	for (unsigned i = 0; !rc && i < 4; i++)
 		if (cfg->hd[i])
-			rc = open_hd(m, cfg, i, &list->d[list->n++], e);
+			rc = open_hd(m, cfg, i, list, e);
+	if (!rc && cfg->cdrom)
+		rc = open_cdrom(m, cfg, list, e);
 	for (size_t i = 0; !rc && i < cfg->drive.n; i++) {
-		rc = blk_add_drive(m->blks, cfg->drive.s[i], &list->d[list->n++], e);
-		if (rc)
-			err_prefix(e, "-drive %s: ", cfg->drive.s[i]);
+		struct entry *x = new_entry(list, "drive", cfg->drive.s[i]);
+
+		rc = of_entry(x, blk_add_drive(m->blks, x->arg, &x->d, e), e);
 	}
 	return rc;
+}
+
+static bool is_ide(const struct entry *x, bool ide)
+{
+	return x->d.iface == DRIVE_IF_IDE || (x->d.iface == DRIVE_IF_DEFAULT && ide);
+}
+
+static int add_ide_drive(struct machine *m, struct blk *b, bool cdrom, unsigned place,
+			 struct err *e)
+{
+	char text[192];
+
+	snprintf(text, sizeof(text), "ide-%s,drive=%s,bus=ide.%u,unit=%u", cdrom ? "cd" : "hd",
+		 blk_id(b), place / 2, place % 2);
+	return machine_add_device_arg(m, text, e);
+}
+
+/* At its index, or in the first place that is free. */
+static int add_ide(struct machine *m, struct entry *x, bool ide, struct err *e)
+{
+	unsigned place = x->d.index >= 0 ? (unsigned)x->d.index : 0;
+
+	x->has_device = true;
+	if (!ide) {
+		err_set(e, ERR_USAGE, ENODEV, "this machine has no IDE controller");
+		err_hint(e, "'-machine pc' has one; or use if=virtio");
+		return of_entry(x, -ENODEV, e);
+	}
+	while (x->d.index < 0 && place < IDE_PLACES && ide_taken(m, place))
+		place++;
+	if (place == IDE_PLACES) {
+		err_set(e, ERR_USAGE, EBUSY,
+			"no place is left for it: IDE has room for four drives");
+		err_hint(e, "add if=virtio to it, or to another drive");
+		return of_entry(x, -EBUSY, e);
+	}
+	if (ide_taken(m, place)) {
+		err_set(e, ERR_USAGE, EEXIST, "index=%u: another drive is there", place);
+		err_hint(e, "leave index= out to take a free place");
+		return of_entry(x, -EEXIST, e);
+	}
+	return of_entry(x, add_ide_drive(m, x->d.blk, x->d.cdrom, place, e), e);
 }
 
 /* The device that if= asks for. */
-static int add_disk(struct machine *m, const struct drive *d, const char *disk, struct err *e)
+static int add_disk(struct machine *m, struct entry *x, const char *disk, bool ide, struct err *e)
 {
 	char text[192];
-	int rc;
 
-	switch (d->iface) {
-	case DRIVE_IF_NONE:
+	if (x->has_device || x->d.iface == DRIVE_IF_NONE)
 		return 0;
-	case DRIVE_IF_PFLASH:
+	if (is_ide(x, ide))
+		return add_ide(m, x, ide, e);
+	if (x->d.iface == DRIVE_IF_PFLASH)
 		return err_set(e, ERR_USAGE, ENOTSUP,
 			       "drive '%s': if=pflash needs firmware, which this version has not",
-			       blk_id(d->blk));
-	case DRIVE_IF_IDE:
-	case DRIVE_IF_DEFAULT:
-		if (d->cdrom) {
-			err_set(e, ERR_USAGE, ENOTSUP,
-				"drive '%s': there is no CD-ROM drive in this version",
-				blk_id(d->blk));
-			err_hint(e, "attach it as a disk: -drive file=...,readonly=on,if=virtio");
-			return -ENOTSUP;
-		}
-		log_note("drive '%s' is a virtio disk: this version has no IDE "
-			 "(if=virtio says the same without this note)",
-			 blk_id(d->blk));
-		break;
-	case DRIVE_IF_VIRTIO:
-		break;
+			       blk_id(x->d.blk));
+	if (x->d.cdrom) {
+		err_set(e, ERR_USAGE, ENOTSUP, "there is no virtio CD drive%s",
+			ide ? "" : ", and this machine has no other");
+		err_hint(e, ide ? "leave if=virtio out"
+				: "attach it as a disk: -drive file=...,readonly=on,if=virtio");
+		return of_entry(x, -ENOTSUP, e);
 	}
-	snprintf(text, sizeof(text), "%s,drive=%s", disk, blk_id(d->blk));
-	rc = machine_add_device_arg(m, text, e);
-	return rc;
+	snprintf(text, sizeof(text), "%s,drive=%s", disk, blk_id(x->d.blk));
+	return machine_add_device_arg(m, text, e);
 }
 
-int board_add_devices(struct machine *m, const struct config *cfg, const char *disk, struct err *e)
+/* An empty CD drive, as PCs come with one, unless there is another or its place is taken. */
+static int add_default_cd(struct machine *m, const struct config *cfg, struct err *e)
 {
-	struct drives list = { .d = calloc(4 + cfg->drive.n, sizeof(*list.d)) };
+	struct drive d;
 	int rc;
 
-	if (!list.d)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	rc = open_all(m, cfg, &list, e);
-	/* Those with an address of their own choosing come before those that take what is left. */
+	if (cfg->nodefaults || ide_taken(m, CD_PLACE))
+		return 0;
+	for (const struct dev *dev = m->devices; dev; dev = dev->next)
+		if (!strcmp(dev->cls->name, "ide-cd"))
+			return 0;
+	rc = blk_add_empty(m->blks, blk_find(m->blks, CD_ID) ? NULL : CD_ID, &d, e);
+	return rc ? rc : add_ide_drive(m, d.blk, true, CD_PLACE, e);
+}
+
+static int add_all(struct machine *m, const struct config *cfg, struct drives *list,
+		   const char *disk, bool ide, struct err *e)
+{
+	int rc = 0;
+
+	/* Those with a place of their own choosing come before those that take what is left. */
+	for (size_t i = 0; !rc && i < list->n; i++)
+		if (is_ide(&list->e[i], ide) && list->e[i].d.index >= 0)
+			rc = add_ide(m, &list->e[i], ide, e);
 	for (size_t i = 0; !rc && i < cfg->device.n; i++)
 		rc = machine_add_device_arg(m, cfg->device.s[i], e);
-	for (size_t i = 0; !rc && i < list.n; i++)
-		rc = add_disk(m, &list.d[i], disk, e);
-	free(list.d);
+	for (size_t i = 0; !rc && i < list->n; i++)
+		rc = add_disk(m, &list->e[i], disk, ide, e);
+	return !rc && ide ? add_default_cd(m, cfg, e) : rc;
+}
+
+int board_add_devices(struct machine *m, const struct config *cfg, const char *disk, bool ide,
+		      struct err *e)
+{
+	struct drives list = { .e = calloc(5 + cfg->drive.n, sizeof(*list.e)) };
+	int rc;
+
+	if (!list.e)
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	rc = open_all(m, cfg, &list, e);
+	rc = rc ? rc : add_all(m, cfg, &list, disk, ide, e);
+	free(list.e);
 	for (struct blk *b = NULL; !rc && (b = blk_next(m->blks, b));)
 		if (!blk_attached(b))
 			log_warn("drive '%s' has no device: the guest does not see it "

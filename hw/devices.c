@@ -26,6 +26,9 @@
 	X(fw_cfg) \
 	X(i440fx) \
 	X(piix3) \
+	X(piix3_ide) \
+	X(ide_hd) \
+	X(ide_cd) \
 	X(pci_testdev) \
 	X(virtio_serial_pci) \
 	X(virtio_serial_mmio) \

@@ -23,5 +23,5 @@ int machine_micro_init(struct machine *m, const struct config *cfg, struct err *
 	int rc = board_add(m, on_board, sizeof(on_board) / sizeof(on_board[0]), e);
 
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
-	return rc ? rc : board_add_devices(m, cfg, "virtio-blk-device", e);
+	return rc ? rc : board_add_devices(m, cfg, "virtio-blk-device", false, e);
 }

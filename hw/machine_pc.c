@@ -13,7 +13,8 @@
 #include "firmware/pc_firmware.h"
 
 static const char *const on_board[] = {
-	"i440fx", "piix3", "mc146818rtc", "i8042", "port92", "acpi-pm", "piix4-pm", "isa-post",
+	"i440fx", "piix3",   "piix3-ide", "mc146818rtc", "i8042",
+	"port92", "acpi-pm", "piix4-pm",  "isa-post",
 };
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
@@ -24,6 +25,6 @@ int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 	rc = rc ? rc : board_add(m, on_board, sizeof(on_board) / sizeof(on_board[0]), e);
 	rc = rc || !firmware ? rc : pc_firmware_init(m, cfg, e);
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
-	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", e);
+	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", true, e);
 	return rc || !firmware ? rc : pc_firmware_finish(m, cfg, e);
 }

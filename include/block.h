@@ -79,6 +79,10 @@ struct blk_client {
 	 * begin later. The drive's loop. NULL: there never is any.
 	 */
 	void (*take)(void *ctx);
+	/* Devices with removable media; main loop. Tray or medium are not what they were. */
+	void (*medium_changed)(void *ctx);
+	/* The eject button was pressed while the guest had locked the tray. */
+	void (*eject_request)(void *ctx);
 };
 /*
  * The one device of a drive. write: it must be writable, else -EROFS naming the
@@ -91,6 +95,24 @@ void blk_detach(struct blk *b);
 /* For a property drive=ID: finds it and -ENOENT names the way out. */
 int blk_get(struct blk_set *s, const char *id, struct blk **out, struct err *e);
 
+/* --- removable media: a drive can be without one --- */
+bool blk_has_medium(const struct blk *b);
+/* What the image holds, in bytes; not rounded to sectors. 0 without a medium. */
+uint64_t blk_image_size(const struct blk *b);
+bool blk_tray_open(const struct blk *b); /* any thread, as the next two */
+bool blk_tray_locked(const struct blk *b);
+void blk_set_tray_lock(struct blk *b, bool locked);
+bool blk_removable(const struct blk *b); /* its device takes other media */
+/* The tray has been moved, by guest or person: the host hears of it. Main loop. */
+void blk_move_tray(struct blk *b, bool open);
+/*
+ * Opens the tray and takes the medium out. -EBUSY when the guest has locked
+ * the tray (it is asked to let go) unless force. Main thread.
+ */
+int blk_eject(struct blk *b, bool force, struct err *e);
+/* Another medium, read-only, and closes the tray. format NULL: probes. Main thread. */
+int blk_change(struct blk *b, const char *filename, const char *format, bool force, struct err *e);
+
 /* --- the set of a VM --- */
 
 /* What the VM is told of; main loop. */
@@ -101,6 +123,7 @@ struct blk_host {
 		       struct blk *b); /* a held request went through: there is room again */
 	/* each error told to the guest or held: for QMP's BLOCK_IO_ERROR */
 	void (*io_error)(void *ctx, struct blk *b, bool write, int error, const char *action);
+	void (*tray_moved)(void *ctx, struct blk *b, bool open); /* QMP's DEVICE_TRAY_MOVED */
 	void *ctx;
 };
 
@@ -128,6 +151,8 @@ int blk_add_drive(struct blk_set *s, const char *arg, struct drive *out, struct 
 /* -hda FILE, -cdrom FILE: the file's name may hold commas and is not parsed. */
 int blk_add_file(struct blk_set *s, const char *file, const char *id, bool cdrom, bool snapshot,
 		 struct drive *out, struct err *e);
+/* A CD drive without a medium. */
+int blk_add_empty(struct blk_set *s, const char *id, struct drive *out, struct err *e);
 /* "-blockdev": key=value pairs or JSON. Makes a node, and a blk of the node's name. */
 int blk_add_blockdev(struct blk_set *s, const char *arg, struct err *e);
 
@@ -147,7 +172,7 @@ struct blk_stats {
 void blk_get_stats(const struct blk *b, struct blk_stats *out);
 /* What the monitor shows; texts live as long as the blk. Main thread. */
 struct blk_info {
-	const char *filename, *format, *node_name;
+	const char *filename, *format, *node_name; /* "" without a medium */
 	const char *detect_zeroes; /* "off", "on", "unmap" */
 	const char *werror, *rerror;
 	const char *backing; /* the file of its backing file; NULL: none */

@@ -28,6 +28,13 @@ struct io_ops {
 	uint64_t (*read)(void *dev, uint64_t off, unsigned size);
 	void (*write)(void *dev, uint64_t off, uint64_t val, unsigned size);
 	uint8_t min, max; /* access sizes the handlers take, bytes: 1, 2, 4 or 8 */
+	/*
+	 * Optional, for ports through which much data go (rep insw): count items of size bytes
+	 * at the same offset, in one call. How many it took; the rest goes to read or write.
+	 */
+	unsigned (*read_many)(void *dev, uint64_t off, void *buf, unsigned size, unsigned count);
+	unsigned (*write_many)(void *dev, uint64_t off, const void *buf, unsigned size,
+			       unsigned count);
 };
 
 struct bus;
@@ -80,6 +87,9 @@ static inline bool bus_mapped(const struct io_region *r)
 /* Access by a vCPU or a debugger. false when no region answered (reads give ones). */
 bool bus_read(struct bus *b, uint64_t addr, void *buf, unsigned size);
 bool bus_write(struct bus *b, uint64_t addr, const void *buf, unsigned size);
+/* A string instruction's: count accesses of size bytes to the one address, in order. */
+void bus_read_many(struct bus *b, uint64_t addr, void *buf, unsigned size, unsigned count);
+void bus_write_many(struct bus *b, uint64_t addr, const void *buf, unsigned size, unsigned count);
 
 /*
  * Waits until no thread is inside a handler it found before this call: after

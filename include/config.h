@@ -49,6 +49,7 @@ struct config {
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;
 	const char *hd[4]; /* -hda .. -hdd */
+	const char *cdrom; /* -cdrom: in the place of -hdc */
 	const char *debugcon;
 	bool nographic;
 	const char *display; /* NULL, "none" */

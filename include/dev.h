@@ -21,7 +21,14 @@ struct machine;
 struct prop;
 struct dev;
 
-enum dev_bus { DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_MMIO, DEV_BUS_SYSTEM, DEV_BUS_VIRTIO_SERIAL };
+enum dev_bus {
+	DEV_BUS_ISA,
+	DEV_BUS_PCI,
+	DEV_BUS_MMIO,
+	DEV_BUS_SYSTEM,
+	DEV_BUS_VIRTIO_SERIAL,
+	DEV_BUS_IDE,
+};
 
 struct dev_class {
 	const char *name; /* as in -device NAME */

@@ -117,6 +117,8 @@ void mon_print_blockstats(FILE *f, const struct mon *m, const json_t *r);
 json_t *mon_block_resize(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_block_resize_text(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_commit(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_eject(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_change_medium(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_block_set_io_throttle(struct mon *m, const json_t *args, struct err *e);
 
 #endif

@@ -85,6 +85,9 @@ struct pci_fn_ops {
 	/* A BAR has been mapped at base, or is about to be unmapped; for doorbells. Config lock
 	 * held: no loop_call, no device lock. */
 	void (*bar_mapped)(struct pci_fn *fn, unsigned bar, bool mapped);
+	/* What firmware does to the function's own registers, for kernels that are loaded without
+	 * one: part of pci_assign_resources. May be NULL. */
+	void (*firmware)(struct pci_fn *fn);
 };
 
 struct pci_ident {

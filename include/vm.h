@@ -70,6 +70,11 @@ struct vm {
 		const char *action;
 		uint64_t warned_ns; /* when the user was last told of any */
 	} io_error;
+	/* And DEVICE_TRAY_MOVED. */
+	struct {
+		struct blk *blk;
+		bool open;
+	} tray;
 };
 
 /* Makes everything -- KVM, memory, devices, CPUs, kernel -- and stops before the first instruction.

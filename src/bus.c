@@ -527,6 +527,67 @@ bool bus_write(struct bus *b, uint64_t addr, const void *buf, unsigned size)
 	return bus_access(b, addr, (uint8_t *)(uintptr_t)buf, size, true);
 }
 
+/* What one region's handler of many takes of count accesses to addr; how many those are. */
+static unsigned take_many(struct bus *b, uint64_t addr, uint8_t *buf, unsigned size, unsigned count,
+			  bool write)
+{
+	struct reader *r = reader_self();
+	const struct bus_view *v;
+	const struct segment *s;
+	unsigned done = 0;
+
+	if (!r || !view_get(b, r, &v))
+		return 0;
+	s = view_find(v, addr);
+	if (s && s->last - addr >= size - 1) {
+		const struct io_region *reg = s->region;
+		uint64_t off = addr - s->base;
+
+		if (reg->lock)
+			pthread_mutex_lock(reg->lock);
+		if (write && reg->ops->write_many)
+			done = reg->ops->write_many(reg->dev, off, buf, size, count);
+		else if (!write && reg->ops->read_many)
+			done = reg->ops->read_many(reg->dev, off, buf, size, count);
+		if (reg->lock)
+			pthread_mutex_unlock(reg->lock);
+	}
+	view_put(r);
+	return done;
+}
+
+void bus_read_many(struct bus *b, uint64_t addr, void *buf, unsigned size, unsigned count)
+{
+	uint8_t *p = buf;
+
+	while (count) {
+		unsigned done = count > 1 ? take_many(b, addr, p, size, count, false) : 0;
+
+		if (!done) {
+			bus_access(b, addr, p, size, false);
+			done = 1;
+		}
+		p += (size_t)done * size;
+		count -= done;
+	}
+}
+
+void bus_write_many(struct bus *b, uint64_t addr, const void *buf, unsigned size, unsigned count)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)buf;
+
+	while (count) {
+		unsigned done = count > 1 ? take_many(b, addr, p, size, count, true) : 0;
+
+		if (!done) {
+			bus_access(b, addr, p, size, true);
+			done = 1;
+		}
+		p += (size_t)done * size;
+		count -= done;
+	}
+}
+
 const struct io_region *bus_find(struct bus *b, uint64_t addr)
 {
 	const struct segment *s;

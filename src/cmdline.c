@@ -432,6 +432,14 @@ SET_HD(set_hdb, 1)
 SET_HD(set_hdc, 2)
 SET_HD(set_hdd, 3)
 
+static int set_cdrom(struct config *cfg, const char *arg, struct err *e)
+{
+	if (cfg->cdrom)
+		return err_set(e, ERR_USAGE, EEXIST, "there is a -cdrom already, %s", cfg->cdrom);
+	cfg->cdrom = arg;
+	return 0;
+}
+
 static int add_drive(struct config *cfg, const char *arg, struct err *e)
 {
 	if (strcmp(arg, "help") && strcmp(arg, "?"))
@@ -481,15 +489,16 @@ static const struct option options[] = {
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },
 	{ "device", "NAME[,PROP=VALUE...]", "add a device; -device help, -device NAME,help", print_device_help, "Devices" },
-	{ "drive", "file=FILE[,if=virtio|none][,format=F][,...]", "a disk: cache=, aio=, readonly=, discard=, throttling.* ...;\n-drive help lists formats", add_drive, "Disks" },
+	{ "drive", "file=FILE[,if=ide|virtio|none][,media=cdrom][,format=F][,...]", "a disk: cache=, aio=, readonly=, discard=, throttling.* ...;\n-drive help lists formats", add_drive, "Disks" },
 	{ "blockdev", "driver=D,node-name=ID[,...]", "a disk image without a device, as key=value or JSON", add_blockdev },
-	{ "hda", "FILE", "the first hard disk; also -hdb, -hdc and -hdd", set_hda },
+	{ "hda", "FILE", "the first IDE disk; also -hdb, -hdc and -hdd", set_hda },
 	{ "hdb", "FILE", NULL, set_hdb },
 	{ "hdc", "FILE", NULL, set_hdc },
 	{ "hdd", "FILE", NULL, set_hdd },
+	{ "cdrom", "FILE", "an ISO image in the CD drive, which is in the place of -hdc", set_cdrom },
 	{ "snapshot", NULL, "writes go to temporary files; 'commit' in the monitor keeps them", set_snapshot },
 	{ "object", "iothread|secret,id=ID[,...]", "a thread for devices' I/O, or an image's passphrase; -object help", add_object },
-	{ "nodefaults", NULL, "no serial port and monitor that were not asked for", set_nodefaults },
+	{ "nodefaults", NULL, "no serial port, monitor and CD drive that were not asked for", set_nodefaults },
 	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },
 	{ "qmp", "BACKEND", "JSON monitor (QMP), as in -qmp unix:PATH,server=on,wait=off", add_qmp },
 	{ "mon", "chardev=ID[,mode=readline|control]", "a monitor on a -chardev", add_mon },

@@ -310,6 +310,8 @@ static json_t *event_data(const struct vm *vm, const char *name)
 		return mon_balloon_event(vm);
 	if (!strcmp(name, "BLOCK_IO_ERROR"))
 		return mon_io_error_event(vm);
+	if (!strcmp(name, "DEVICE_TRAY_MOVED"))
+		return mon_tray_event(vm);
 	if (!strcmp(name, "GUEST_PANICKED"))
 		return json_pack("{s:s}", "action", vm->cfg->no_shutdown ? "pause" : "poweroff");
 	if (!strcmp(name, "GUEST_CRASHLOADED"))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Monitor commands about drives: query-block, query-blockstats, block_resize,
- * block_set_io_throttle and their text forms. Names and members as in the QEMU
- * Machine Protocol. Main loop only.
+ * block_set_io_throttle, eject, blockdev-change-medium and their text forms. Names and members as
+ * in the QEMU Machine Protocol. Main loop only.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -119,15 +119,20 @@ json_t *mon_query_block(struct mon *m, const json_t *args, struct err *e)
 	for (struct blk *b = NULL; (b = next_drive(m, b));) {
 		struct blk_info i;
 
+		json_t *j;
+
 		blk_get_info(b, &i);
-		json_array_append_new(list,
-				      json_pack("{s:o, s:b, s:b, s:s, s:s, s:o}", "device",
-						mon_string(blk_id(b)), "locked", 0, "removable", 0,
-						"type", "unknown", "io-status",
-						i.held_no_space ? "nospace"
-						: i.held        ? "failed"
-								: "ok",
-						"inserted", inserted(b, &i)));
+		j = json_pack("{s:o, s:b, s:b, s:s, s:s}", "device", mon_string(blk_id(b)),
+			      "locked", blk_tray_locked(b), "removable", blk_removable(b), "type",
+			      "unknown", "io-status",
+			      i.held_no_space ? "nospace"
+			      : i.held        ? "failed"
+					      : "ok");
+		if (blk_removable(b))
+			json_object_set_new(j, "tray_open", json_boolean(blk_tray_open(b)));
+		if (blk_has_medium(b))
+			json_object_set_new(j, "inserted", inserted(b, &i));
+		json_array_append_new(list, j);
 	}
 	return list;
 }
@@ -239,7 +244,40 @@ json_t *mon_io_error_event(const struct vm *vm)
 			 strerror(error));
 }
 
+json_t *mon_tray_event(const struct vm *vm)
+{
+	const char *id = blk_id(vm->tray.blk);
+
+	return json_pack("{s:o, s:o, s:b}", "device", mon_string(id), "id", mon_string(id),
+			 "tray-open", vm->tray.open);
+}
+
 /* --- changes --- */
+
+json_t *mon_eject(struct mon *m, const json_t *args, struct err *e)
+{
+	struct blk *b = drive_of(m, args, "device", "id", e);
+
+	return !b || blk_eject(b, mon_bool(args, "force"), e) ? NULL : mon_empty();
+}
+
+json_t *mon_change_medium(struct mon *m, const json_t *args, struct err *e)
+{
+	struct blk *b = drive_of(m, args, "device", "id", e);
+	const char *mode = mon_str(args, "read-only-mode");
+
+	if (!b)
+		return NULL;
+	if (mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0) {
+		err_set(e, ERR_USAGE, ENOTSUP, "read-only-mode '%s': media are read-only", mode);
+		err_hint(e, "retain and read-only are possible");
+		return NULL;
+	}
+	if (blk_change(b, mon_str(args, "filename"), mon_str(args, "format"),
+		       mon_bool(args, "force"), e))
+		return NULL;
+	return mon_empty();
+}
 
 json_t *mon_block_resize(struct mon *m, const json_t *args, struct err *e)
 {

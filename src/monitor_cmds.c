@@ -403,6 +403,8 @@ static const char *bus_name(enum dev_bus b)
 		return "system";
 	case DEV_BUS_VIRTIO_SERIAL:
 		return "virtio-serial";
+	case DEV_BUS_IDE:
+		return "ide";
 	}
 	return "?";
 }
@@ -665,6 +667,21 @@ const struct mon_cmd mon_cmds[] = {
 	{ .text = "commit", .args = { ARG("device", MON_STR) },
 	  .help = "write what a drive (or all) changed to its backing file, or with -snapshot to its image",
 	  .run = mon_commit },
+	{ .qmp = "eject",
+	  .args = { OPT("device", MON_STR), OPT("id", MON_STR), OPT("force", MON_BOOL) },
+	  .help = "open a CD drive's tray and take the medium out", .run = mon_eject },
+	{ .text = "eject", .args = { OPT("force", MON_FLAG), ARG("device", MON_STR) },
+	  .help = "take the medium out of a CD drive; -f: even if the guest has locked it",
+	  .run = mon_eject },
+	{ .qmp = "blockdev-change-medium",
+	  .args = { ARG("filename", MON_STR), OPT("device", MON_STR), OPT("id", MON_STR),
+		    OPT("format", MON_STR), OPT("force", MON_BOOL),
+		    OPT("read-only-mode", MON_STR) },
+	  .help = "put another image into a CD drive", .run = mon_change_medium },
+	{ .text = "change",
+	  .args = { OPT("force", MON_FLAG), ARG("device", MON_STR), ARG("filename", MON_STR),
+		    OPT("format", MON_STR) },
+	  .help = "put another image into a CD drive", .run = mon_change_medium },
 	{ .qmp = "block_set_io_throttle",
 	  .args = { ARG("bps", MON_INT), ARG("bps_rd", MON_INT), ARG("bps_wr", MON_INT),
 		    ARG("iops", MON_INT), ARG("iops_rd", MON_INT), ARG("iops_wr", MON_INT),

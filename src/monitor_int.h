@@ -60,6 +60,7 @@ void mon_tell_end(struct vm *vm);
 /* BALLOON_CHANGE's data; NULL without a balloon. */
 json_t *mon_balloon_event(const struct vm *vm);
 json_t *mon_io_error_event(const struct vm *vm);
+json_t *mon_tray_event(const struct vm *vm);
 
 /* As in the greeting and query-version. */
 json_t *mon_version(void);

@@ -87,15 +87,11 @@ static int exit_io(struct vcpu *v)
 	uint32_t first = 0;
 
 	/* A string instruction brings up to a page of items for the one port. */
-	for (uint32_t i = 0; i < run->io.count; i++) {
-		if (write)
-			bus_write(&v->vm->m.pio, run->io.port, data, run->io.size);
-		else
-			bus_read(&v->vm->m.pio, run->io.port, data, run->io.size);
-		if (!i)
-			memcpy(&first, data, run->io.size);
-		data += run->io.size;
-	}
+	if (write)
+		bus_write_many(&v->vm->m.pio, run->io.port, data, run->io.size, run->io.count);
+	else
+		bus_read_many(&v->vm->m.pio, run->io.port, data, run->io.size, run->io.count);
+	memcpy(&first, data, run->io.size);
 	record(v, (uint16_t)(run->io.size * run->io.count), write, run->io.port, first);
 	return 0;
 }

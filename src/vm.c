@@ -207,6 +207,15 @@ static void disk_error(void *ctx, struct blk *b, bool write, int error, const ch
 	tell(vm, "BLOCK_IO_ERROR");
 }
 
+static void disk_tray_moved(void *ctx, struct blk *b, bool open)
+{
+	struct vm *vm = ctx;
+
+	vm->tray.blk = b;
+	vm->tray.open = open;
+	tell(vm, "DEVICE_TRAY_MOVED");
+}
+
 void vm_quit(struct vm *vm, int status)
 {
 	if (!vm->quitting)
@@ -490,6 +499,7 @@ static const struct blk_host disk_ops = {
 	.stop = disk_stop,
 	.resume = disk_resume,
 	.io_error = disk_error,
+	.tray_moved = disk_tray_moved,
 };
 
 static int add_objects(struct vm *vm, struct err *e)

@@ -83,7 +83,7 @@ static void place_all(struct machine *m, unsigned kind, struct window *w, struct
 	}
 }
 
-static void enable(struct machine *m, const struct pci_fn *fn)
+static void enable(struct machine *m, struct pci_fn *fn)
 {
 	unsigned on =
 		fn->wmask[PCI_COMMAND] & (PCI_COMMAND_IO | PCI_COMMAND_MEM | PCI_COMMAND_MASTER);
@@ -93,6 +93,8 @@ static void enable(struct machine *m, const struct pci_fn *fn)
 	if (pin)
 		pci_config_write(m, fn->devfn, PCI_INTERRUPT_LINE,
 				 pirq_irq[pci_pirq(fn->devfn, pin)], 1);
+	if (fn->ops && fn->ops->firmware)
+		fn->ops->firmware(fn);
 }
 
 void pci_assign_resources(struct machine *m)

@@ -27,7 +27,7 @@
 #define RETRY_NS 1000000000u /* between looks whether a full disk has room again */
 #define SAY_NS 1000000000u /* between messages about errors */
 
-enum { SECTOR = 512, NOTES = 16, ZERO_IOV = 16 };
+enum { SECTOR = 512, NOTES = 16, TRAY_NOTES = 8, ZERO_IOV = 16 };
 
 const char *const blk_detect_names[] = { "off", "on", "unmap", NULL };
 const char *const blk_on_error_names[] = { "report", "ignore", "stop", "enospc", NULL };
@@ -44,7 +44,7 @@ struct note {
 
 struct blk {
 	/* what every request looks at */
-	struct blk_node *root;
+	struct blk_node *root; /* NULL: no medium */
 	uint64_t size;
 	bool refuse_writes; /* read-only, or its device only reads */
 	bool discard;
@@ -67,6 +67,8 @@ struct blk {
 	uint8_t *sector0; /* of an image probed as raw; see sector0_allowed */
 	struct log_limit log;
 
+	struct blk_node nothing; /* stands for the root of an empty drive in requests */
+	bool tray_open, tray_locked; /* any thread */
 	struct loop *loop; /* NULL: no device */
 	const struct blk_client *client;
 	void *client_ctx;
@@ -84,6 +86,8 @@ struct blk {
 	pthread_mutex_t note_lock;
 	struct note note[NOTES];
 	unsigned n_notes, lost_notes;
+	bool tray_note[TRAY_NOTES]; /* where it went */
+	unsigned n_tray_notes;
 	bool want_stop, told_stop;
 	struct note stop;
 	struct loop_timer note_timer; /* on the main loop */
@@ -176,14 +180,17 @@ static void deliver(void *ctx)
 	struct blk *b = ctx;
 	const struct blk_host *h = &b->set->host;
 	struct note notes[NOTES], stop;
-	bool was, want;
-	unsigned n, lost;
+	bool was, want, tray[TRAY_NOTES];
+	unsigned n, lost, n_tray;
 
 	pthread_mutex_lock(&b->note_lock);
 	n = b->n_notes;
 	memcpy(notes, b->note, n * sizeof(notes[0]));
 	lost = b->lost_notes;
 	b->n_notes = b->lost_notes = 0;
+	n_tray = b->n_tray_notes;
+	memcpy(tray, b->tray_note, sizeof(tray));
+	b->n_tray_notes = 0;
 	was = b->told_stop;
 	want = b->told_stop = b->want_stop;
 	stop = b->stop;
@@ -195,6 +202,8 @@ static void deliver(void *ctx)
 			h->io_error(h->ctx, b, notes[i].write, notes[i].error, notes[i].action);
 	}
 	b->unsaid += lost;
+	for (unsigned i = 0; h->tray_moved && i < n_tray; i++)
+		h->tray_moved(h->ctx, b, tray[i]);
 	if (want && !was) {
 		say_stopped(b, &stop);
 		h->stop(h->ctx, b, stop.write, stop.error);
@@ -347,7 +356,7 @@ static void refused_done(struct blk_io *io, int ret)
 
 static void done_at_once(struct blk *b, struct blk_req *r, int ret)
 {
-	r->io.node = b->root;
+	r->io.node = b->root ? b->root : &b->nothing;
 	r->io.done = refused_done;
 	blk_io_done_later(&r->io, ret);
 }
@@ -570,6 +579,8 @@ static bool sector0_allowed(struct blk *b, const struct blk_req *r)
 /* 1: it goes to the nodes; 0 or -errno: that is its result. */
 static int check(struct blk *b, struct blk_req *r)
 {
+	if (!b->root)
+		return -ENOMEDIUM;
 	if (r->op == BLK_FLUSH) {
 		r->mark = b->writes;
 		return !b->no_flush && b->flushed != b->writes && !b->readonly;
@@ -700,7 +711,10 @@ static void drain(struct blk *b, bool give_up)
 			give_up_held(b);
 		if (b->in_flight == b->n_held)
 			break;
-		blk_node_poll(b->root);
+		if (b->root)
+			blk_node_poll(b->root);
+		else
+			blk_run_later();
 	}
 	b->giving_up = before;
 	b->draining--;
@@ -722,7 +736,7 @@ static int flush(struct blk *b)
 	uint64_t mark = b->writes;
 	int rc;
 
-	if (b->readonly || b->no_flush || b->flushed == mark)
+	if (!b->root || b->readonly || b->no_flush || b->flushed == mark)
 		return 0;
 	rc = blk_node_flush(b->root);
 	if (!rc)
@@ -789,7 +803,8 @@ static void attach_on_loop(void *ctx)
 	struct move *m = ctx;
 	struct blk *b = m->b;
 
-	m->rc = blk_node_attach(b->root, m->loop, m->e);
+	b->nothing.loop = m->loop;
+	m->rc = b->root ? blk_node_attach(b->root, m->loop, m->e) : 0;
 	if (m->rc)
 		return;
 	loop_timer_init(&b->throttle_timer, m->loop, throttle_timer, b);
@@ -806,7 +821,7 @@ int blk_attach(struct blk *b, const struct blk_client *c, void *ctx, bool write,
 		err_hint(e, "a drive that a -device names needs if=none, and one device");
 		return -EBUSY;
 	}
-	if (b->root->parent) {
+	if (b->root && b->root->parent) {
 		err_set(e, ERR_USAGE, EBUSY, "node '%s' is used by node '%s' above it", b->id,
 			b->root->parent->name);
 		err_hint(e, "name that one: drive=%s", b->root->parent->name);
@@ -836,7 +851,9 @@ static void detach_on_loop(void *ctx)
 	drain(b, true);
 	loop_timer_cancel(&b->throttle_timer);
 	loop_timer_cancel(&b->retry_timer);
-	blk_node_detach(b->root);
+	if (b->root)
+		blk_node_detach(b->root);
+	b->nothing.loop = NULL;
 }
 
 void blk_detach(struct blk *b)
@@ -907,7 +924,9 @@ bool blk_can_discard(const struct blk *b)
 
 const struct blk_limits *blk_limits(const struct blk *b)
 {
-	return &b->root->lim;
+	static const struct blk_limits none = { .align = 1, .mem_align = 1, .max_iov = 1 };
+
+	return b->root ? &b->root->lim : &none;
 }
 
 const char *blk_serial(const struct blk *b)
@@ -927,18 +946,18 @@ void blk_get_stats(const struct blk *b, struct blk_stats *out)
 void blk_get_info(const struct blk *b, struct blk_info *out)
 {
 	*out = (struct blk_info){
-		.filename = b->root->filename,
-		.format = b->root->drv->name,
-		.node_name = b->root->name,
+		.filename = b->root ? b->root->filename : "",
+		.format = b->root ? b->root->drv->name : "",
+		.node_name = b->root ? b->root->name : "",
 		.detect_zeroes = blk_detect_names[b->cfg.detect],
 		.werror = blk_on_error_names[b->cfg.werror],
 		.rerror = blk_on_error_names[b->cfg.rerror],
 		.writeback = blk_writeback(b),
-		.direct = b->root->open.direct,
+		.direct = b->root && b->root->open.direct,
 		.no_flush = b->no_flush,
-		.backing = b->root->backing ? b->root->backing->filename : NULL,
+		.backing = b->root && b->root->backing ? b->root->backing->filename : NULL,
 	};
-	for (const struct blk_node *n = b->root->backing; n; n = n->backing)
+	for (const struct blk_node *n = b->root ? b->root->backing : NULL; n; n = n->backing)
 		out->backing_depth++;
 	pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&b->note_lock);
 	out->held = __atomic_load_n(&b->n_held, __ATOMIC_RELAXED) != 0;
@@ -954,8 +973,14 @@ void blk_describe(const struct blk *b, FILE *f)
 	struct blk_info i;
 
 	blk_get_info(b, &i);
-	fprintf(f, "%s (%s): %s (%s%s)\n", b->id, i.node_name, i.filename, i.format,
-		b->readonly ? ", read-only" : "");
+	if (b->root)
+		fprintf(f, "%s (%s): %s (%s%s)\n", b->id, i.node_name, i.filename, i.format,
+			b->readonly ? ", read-only" : "");
+	else
+		fprintf(f, "%s: [not inserted]\n", b->id);
+	if (blk_removable(b))
+		fprintf(f, "    Removable device: %slocked, tray %s\n",
+			blk_tray_locked(b) ? "" : "not ", blk_tray_open(b) ? "open" : "closed");
 	fprintf(f, "    Size:             %" PRIu64 " bytes\n", blk_size(b));
 	if (i.backing)
 		fprintf(f, "    Backing file:     %s (chain depth: %u)\n", i.backing,
@@ -983,6 +1008,160 @@ void blk_describe(const struct blk *b, FILE *f)
 	if (!b->loop)
 		fputs("    [not attached to a device]\n", f);
 }
+
+/* --- removable media --- */
+
+bool blk_has_medium(const struct blk *b)
+{
+	return b->root != NULL;
+}
+
+uint64_t blk_image_size(const struct blk *b)
+{
+	const struct blk_node *n = b->root;
+
+	if (!n)
+		return 0;
+	/* raw pads the last sector */
+	if (n->file && !n->backing && n->file->size < n->size && n->size - n->file->size < SECTOR)
+		return n->file->size;
+	return n->size;
+}
+
+bool blk_tray_open(const struct blk *b)
+{
+	return __atomic_load_n(&b->tray_open, __ATOMIC_RELAXED);
+}
+
+bool blk_tray_locked(const struct blk *b)
+{
+	return __atomic_load_n(&b->tray_locked, __ATOMIC_RELAXED);
+}
+
+void blk_set_tray_lock(struct blk *b, bool locked)
+{
+	__atomic_store_n(&b->tray_locked, locked, __ATOMIC_RELAXED);
+}
+
+bool blk_removable(const struct blk *b)
+{
+	return b->client && b->client->medium_changed;
+}
+
+void blk_move_tray(struct blk *b, bool open)
+{
+	if (blk_tray_open(b) == open)
+		return;
+	__atomic_store_n(&b->tray_open, open, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&b->note_lock);
+	/* Of a tray that goes to and fro only where it is now matters. */
+	if (b->n_tray_notes == TRAY_NOTES)
+		b->n_tray_notes -= 2;
+	b->tray_note[b->n_tray_notes++] = open;
+	pthread_mutex_unlock(&b->note_lock);
+	loop_timer_set(&b->note_timer, 1);
+}
+
+static void take_size(struct blk *b);
+
+struct swap {
+	struct blk *b;
+	struct blk_node *root;
+	struct err *e;
+	int rc;
+};
+
+static void swap_on_loop(void *ctx)
+{
+	struct swap *s = ctx;
+	struct blk *b = s->b;
+
+	drain(b, true);
+	if (b->root) {
+		blk_node_detach(b->root);
+		blk_node_close(b->root);
+	}
+	b->root = NULL;
+	__atomic_store_n(&b->size, 0, __ATOMIC_RELAXED);
+	if (!s->root)
+		return;
+	s->rc = blk_node_attach(s->root, b->loop, s->e);
+	if (s->rc) {
+		blk_node_close(s->root);
+		return;
+	}
+	b->root = s->root;
+	take_size(b);
+}
+
+static int swap_medium(struct blk *b, struct blk_node *root, struct err *e)
+{
+	struct swap s = { .b = b, .root = root, .e = e };
+
+	on_loop(b, swap_on_loop, &s);
+	b->client->medium_changed(b->client_ctx);
+	return s.rc;
+}
+
+static int open_tray(struct blk *b, bool force, struct err *e)
+{
+	if (!blk_removable(b)) {
+		err_set(e, ERR_USAGE, ENOTSUP, "Device '%s' is not removable", b->id);
+		err_hint(e, "only the media of CD drives can be changed");
+		return -ENOTSUP;
+	}
+	if (blk_tray_open(b))
+		return 0;
+	if (blk_tray_locked(b)) {
+		b->client->eject_request(b->client_ctx);
+		if (!force) {
+			err_set(e, ERR_USAGE, EBUSY,
+				"Device '%s' is locked and force was not specified, wait for tray "
+				"to "
+				"open and try again",
+				b->id);
+			err_hint(e, "the guest has been asked to let go of the medium");
+			return -EBUSY;
+		}
+	}
+	blk_move_tray(b, true);
+	b->client->medium_changed(b->client_ctx);
+	return 0;
+}
+
+int blk_eject(struct blk *b, bool force, struct err *e)
+{
+	int rc = open_tray(b, force, e);
+
+	return rc ? rc : swap_medium(b, NULL, e);
+}
+
+/* The new image is opened first: when that fails the old one stays. */
+int blk_change(struct blk *b, const char *filename, const char *format, bool force, struct err *e)
+{
+	const struct blk_open how = { .readonly = true, .locking = true, .loop = b->set->loop };
+	struct blk_node *root = NULL;
+	int rc = 0;
+
+	if (blk_removable(b))
+		rc = blk_node_open_file(filename, format, &how, &root, e);
+	if (rc)
+		return rc;
+	rc = open_tray(b, force, e);
+	if (rc) {
+		if (root)
+			blk_node_close(root);
+		return rc;
+	}
+	rc = swap_medium(b, root, e);
+	if (rc)
+		return rc;
+	blk_move_tray(b, false);
+	b->client->medium_changed(b->client_ctx);
+	return 0;
+}
+
+/* --- limits --- */
 
 struct set_throttle {
 	struct blk *b;
@@ -1048,6 +1227,8 @@ int blk_resize(struct blk *b, uint64_t size, struct err *e)
 {
 	struct resize r = { .b = b, .size = size, .e = e };
 
+	if (!b->root)
+		return err_set(e, ERR_USAGE, ENOMEDIUM, "drive '%s' has no medium", b->id);
 	if (size % SECTOR || size > INT64_MAX) {
 		err_set(e, ERR_USAGE, EINVAL, "drive '%s': %" PRIu64 " bytes %s", b->id, size,
 			size % SECTOR ? "are not a multiple of 512"
@@ -1135,7 +1316,8 @@ static void blk_free(struct blk *b)
 {
 	loop_timer_cancel(&b->note_timer);
 	pthread_mutex_destroy(&b->note_lock);
-	blk_node_close(b->root);
+	if (b->root)
+		blk_node_close(b->root);
 	free(b->sector0);
 	free(b->serial);
 	free(b->id);
@@ -1180,9 +1362,9 @@ static void set_modes(struct blk *b, const struct blk_config *c)
 
 	b->cfg = *c;
 	b->cfg.serial = NULL;
-	b->readonly = b->refuse_writes = root->readonly;
-	b->discard = root->open.discard;
-	b->no_flush = root->open.no_flush;
+	b->readonly = b->refuse_writes = !root || root->readonly;
+	b->discard = root && root->open.discard;
+	b->no_flush = root && root->open.no_flush;
 	b->through = !c->writeback;
 	b->detect = c->detect != BLK_DETECT_OFF;
 	b->throttled = throttle_on(&c->throttle);
@@ -1205,13 +1387,15 @@ int blk_new(struct blk_set *s, const char *id, struct blk_node *root, const stru
 		if (b)
 			free(b->id);
 		free(b);
-		blk_node_close(root);
+		if (root)
+			blk_node_close(root);
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	}
 	b->set = s;
 	b->root = root;
 	set_modes(b, c);
-	take_size(b);
+	if (root)
+		take_size(b);
 	if (c->probed_raw && !b->readonly)
 		rc = load_sector0(b, e);
 	if (rc) {
@@ -1228,7 +1412,7 @@ int blk_new(struct blk_set *s, const char *id, struct blk_node *root, const stru
 struct blk *blk_find(struct blk_set *s, const char *id)
 {
 	for (struct blk *b = s->blks; b; b = b->next)
-		if (!strcmp(b->id, id) || !strcmp(b->root->name, id))
+		if (!strcmp(b->id, id) || (b->root && !strcmp(b->root->name, id)))
 			return b;
 	return NULL;
 }

@@ -402,6 +402,19 @@ static int open_root(struct request *r, struct blk_node **out, struct err *e)
 		  : blk_open_format(file, r->format, &r->o, &r->how, out, &r->cfg.probed_raw, e);
 }
 
+/* A CD drive for which no image is named is empty: *out is NULL. */
+static int open_medium(struct request *r, struct blk_node **out, struct err *e)
+{
+	const struct blk_driver *drv = r->format ? blk_driver_find(r->format) : NULL;
+	bool named = (r->file && *r->file) || blk_has_sub_opts(&r->o, "file") ||
+		     (drv && (drv->protocol || drv->filter));
+
+	*out = NULL;
+	if (r->cdrom && !named)
+		return check_keys(r, drv, e);
+	return open_root(r, out, e);
+}
+
 /* The path that r's image has on the host, or NULL. */
 static const char *path_of(struct request *r)
 {
@@ -473,12 +486,12 @@ static int finish(struct blk_set *s, struct request *r, struct drive *out, struc
 	/* What nobody writes needs no overlay. */
 	r->snapshot = r->snapshot && !r->how.readonly;
 	r->how.readonly = r->how.readonly || r->snapshot;
-	rc = open_root(r, &root, e);
+	rc = open_medium(r, &root, e);
 	if (rc) {
 		tell_twice(s, r, rc, e);
 		return rc;
 	}
-	if (r->snapshot) {
+	if (r->snapshot && root) {
 		rc = blk_open_overlay(root, &r->how, &root, e);
 		if (rc)
 			return rc;
@@ -582,6 +595,11 @@ int blk_add_file(struct blk_set *s, const char *file, const char *id, bool cdrom
 	rc = finish(s, &r, out, e);
 	opts_free(&r.o);
 	return rc;
+}
+
+int blk_add_empty(struct blk_set *s, const char *id, struct drive *out, struct err *e)
+{
+	return blk_add_file(s, NULL, id, true, false, out, e);
 }
 
 static int open_blockdev(struct blk_set *s, struct opts *o, struct err *e)

@@ -104,7 +104,7 @@ struct blk_config {
 	int index; /* among the drives of iface; -1: of none */
 };
 
-/* A drive on root (taken over, also on failure). */
+/* A drive on root (taken over, also on failure); NULL: one without a medium. */
 int blk_new(struct blk_set *s, const char *id, struct blk_node *root, const struct blk_config *c,
 	    struct blk **out, struct err *e);
 struct loop *blk_set_loop(const struct blk_set *s);

@@ -48,7 +48,7 @@ t_linux_disk_packed() {
 	disk_files
 	linux "$LINUX_UP/vmlinux" posada.test=disk -m 96 -blockdev "driver=file,filename=$T/disk.img,node-name=f0" \
 		-blockdev driver=raw,file=f0,node-name=d0 -device virtio-blk-pci,drive=d0,packed=on \
-		-hdb "$T/source.img"
+		-drive "file=$T/source.img,format=raw,if=virtio,readonly=on"
 	disk_is_right
 }
 

@@ -297,6 +297,83 @@ START_TEST(nested_access)
 }
 END_TEST
 
+/* --- many at once --- */
+
+static struct {
+	unsigned calls, single, most;
+	uint8_t next;
+} fifo;
+
+static uint64_t fifo_read(void *dev, uint64_t off, unsigned size)
+{
+	fifo.single++;
+	return 0x1100u + off;
+}
+
+static unsigned fifo_read_many(void *dev, uint64_t off, void *buf, unsigned size, unsigned count)
+{
+	unsigned n = count < fifo.most ? count : fifo.most;
+
+	fifo.calls++;
+	if (off)
+		return 0;
+	for (unsigned i = 0; i < n * size; i++)
+		((uint8_t *)buf)[i] = fifo.next++;
+	return n;
+}
+
+static unsigned fifo_write_many(void *dev, uint64_t off, const void *buf, unsigned size,
+				unsigned count)
+{
+	fifo.calls++;
+	ck_assert_uint_eq(((const uint8_t *)buf)[0], fifo.next);
+	fifo.next = (uint8_t)(fifo.next + count * size);
+	return count;
+}
+
+START_TEST(many_at_once)
+{
+	static const struct io_ops ops = { .read = fifo_read,
+					   .read_many = fifo_read_many,
+					   .write_many = fifo_write_many };
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct io_region r = { .name = "fifo", .ops = &ops, .size = 4, .lock = &lock };
+	uint8_t buf[64];
+
+	bus_map(&bus, &r, 0x2000);
+	memset(&fifo, 0, sizeof(fifo));
+	fifo.most = 100;
+	bus_read_many(&bus, 0x2000, buf, 2, 32);
+	ck_assert_uint_eq(fifo.calls, 1);
+	ck_assert_uint_eq(fifo.single, 0);
+	for (unsigned i = 0; i < 64; i++)
+		ck_assert_uint_eq(buf[i], i);
+	/* What it does not take goes one by one, as do other ports. */
+	fifo.most = 3;
+	memset(&buf, 0, sizeof(buf));
+	bus_read_many(&bus, 0x2000, buf, 2, 7);
+	ck_assert_uint_eq(fifo.single, 1);
+	ck_assert_uint_eq(buf[11], 75);
+	ck_assert_uint_eq(buf[12] | buf[13] << 8, 0x1100);
+	fifo.single = 0;
+	bus_read_many(&bus, 0x2002, buf, 2, 3);
+	ck_assert_uint_eq(fifo.single, 3);
+	ck_assert_uint_eq(buf[4] | buf[5] << 8, 0x1102);
+	/* Over the region's edge, and where nobody is. */
+	bus_read_many(&bus, 0x2003, buf, 4, 2);
+	ck_assert_uint_eq(buf[4], 0x03);
+	ck_assert_uint_eq(buf[7], 0xff);
+	bus_read_many(&bus, 0x9000, buf, 4, 2);
+	ck_assert_uint_eq(buf[7], 0xff);
+	for (unsigned i = 0; i < 64; i++)
+		buf[i] = (uint8_t)(fifo.next + i);
+	fifo.calls = 0;
+	bus_write_many(&bus, 0x2000, buf, 4, 16);
+	ck_assert_uint_eq(fifo.calls, 1);
+	bus_unmap(&r);
+}
+END_TEST
+
 /* --- doorbells ------------------------------------------------------------------ */
 
 static struct {
@@ -427,6 +504,7 @@ int main(void)
 	tcase_add_test(tb, end_of_address_space);
 	tcase_add_test(tb, listing_is_in_order);
 	tcase_add_test(tb, nested_access);
+	tcase_add_test(tb, many_at_once);
 	tcase_add_test(tb, doorbells);
 	tcase_add_test(tb, map_changes_under_readers);
 	suite_add_tcase(suite, tb);

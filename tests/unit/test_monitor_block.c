@@ -17,6 +17,11 @@ int64_t mon_int(const json_t *args, const char *name, int64_t def)
 	return v ? json_integer_value(v) : def;
 }
 
+bool mon_bool(const json_t *args, const char *name)
+{
+	return json_is_true(json_object_get(args, name));
+}
+
 const char *mon_str(const json_t *args, const char *name)
 {
 	return json_string_value(json_object_get(args, name));
@@ -279,6 +284,63 @@ START_TEST(test_throttle)
 }
 END_TEST
 
+static unsigned looks, asked;
+
+static void medium_changed(void *ctx)
+{
+	looks++;
+}
+
+static void eject_request(void *ctx)
+{
+	asked++;
+}
+
+START_TEST(test_media)
+{
+	static const struct blk_client client = { .medium_changed = medium_changed,
+						  .eject_request = eject_request };
+	struct drive d;
+	json_t *r;
+
+	ck_assert_int_eq(blk_add_empty(vm.m.blks, "cd0", &d, &e), 0);
+	ck_assert_int_eq(blk_attach(d.blk, &client, NULL, false, &fake_loop, &e), 0);
+	refuses(mon_eject, "{\"device\":\"d0\"}", ENOTSUP, "not removable");
+	refuses(mon_change_medium, "{\"device\":\"d0\",\"filename\":\"x\"}", ENOTSUP,
+		"not removable");
+	refuses(mon_change_medium, "{\"device\":\"cd0\",\"filename\":\"/no/such\"}", ENOENT,
+		"/no/such");
+	refuses(mon_change_medium,
+		"{\"id\":\"cd0\",\"filename\":\"null-co://\",\"read-only-mode\":\"read-write\"}",
+		ENOTSUP, "read-only");
+	r = ask(mon_query_block, "{}");
+	ck_assert_ptr_null(at(json_array_get(r, 2), "inserted"));
+	ck_assert(json_is_true(at(json_array_get(r, 2), "removable")));
+	ck_assert(json_is_false(at(json_array_get(r, 2), "tray_open")));
+	json_decref(r);
+	succeeds(mon_change_medium,
+		 "{\"id\":\"cd0\",\"filename\":\"null-co://\",\"format\":\"raw\"}");
+	ck_assert_uint_ge(looks, 2);
+	r = ask(mon_query_block, "{}");
+	ck_assert_str_eq(text_at(json_array_get(r, 2), "inserted/drv"), "raw");
+	ck_assert(json_is_true(at(json_array_get(r, 2), "inserted/ro")));
+	json_decref(r);
+	blk_set_tray_lock(d.blk, true);
+	refuses(mon_eject, "{\"device\":\"cd0\"}", EBUSY, "is locked");
+	ck_assert_uint_eq(asked, 1);
+	ck_assert(blk_has_medium(d.blk));
+	succeeds(mon_eject, "{\"device\":\"cd0\",\"force\":true}");
+	ck_assert(!blk_has_medium(d.blk));
+	refuses(mon_block_resize, "{\"device\":\"cd0\",\"size\":512}", ENOMEDIUM, "no medium");
+	r = ask(mon_info_block, "{\"device\":\"cd0\"}");
+	ck_assert_str_eq(json_string_value(r),
+			 "cd0: [not inserted]\n    Removable device: locked, tray open\n"
+			 "    Size:             0 bytes\n    Cache mode:       writeback\n");
+	json_decref(r);
+	blk_detach(d.blk);
+}
+END_TEST
+
 START_TEST(test_no_drives)
 {
 	struct vm none = { 0 };
@@ -310,6 +372,7 @@ int main(void)
 	tcase_add_test(t, test_info_block);
 	tcase_add_test(t, test_resize);
 	tcase_add_test(t, test_throttle);
+	tcase_add_test(t, test_media);
 	tcase_add_test(t, test_no_drives);
 	suite_add_tcase(s, t);
 	return run_suite(s);
