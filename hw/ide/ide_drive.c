@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "atapi.h"
+#include "bootorder.h"
 #include "err.h"
 #include "machine.h"
 #include "props.h"
@@ -241,6 +242,17 @@ static int attach(struct ide_drive *d, const struct blk_client *client, struct e
 	return 0;
 }
 
+static int boot_place(struct ide_drive *d, struct err *e)
+{
+	static const char *const path[2][2] = {
+		{ "drive@0/disk@0", "drive@0/disk@1" },
+		{ "drive@1/disk@0", "drive@1/disk@1" },
+	};
+
+	return bootorder_add(d->dev.m, &d->dev, d->bootindex, d->ch->fn,
+			     path[d->ch->index][d->unit], e);
+}
+
 /* Visible to the guest from now on, as after power-on. */
 static void appear(struct ide_drive *d)
 {
@@ -266,6 +278,7 @@ static int hd_init(struct dev *dev, struct err *e)
 	rc = rc ? rc : settle_geometry(d, e);
 	rc = rc ? rc : settle_blocks(d, e);
 	rc = rc ? rc : set_texts(d, e);
+	rc = rc ? rc : boot_place(d, e);
 	if (rc)
 		return rc;
 	d->io.grain = IDE_SECTOR;
@@ -284,6 +297,7 @@ static int cd_init(struct dev *dev, struct err *e)
 	rc = find_place(d, e);
 	rc = rc ? rc : attach(d, &cd_client, e);
 	rc = rc ? rc : set_texts(d, e);
+	rc = rc ? rc : boot_place(d, e);
 	if (rc)
 		return rc;
 	d->io.grain = CD_BLOCK;
@@ -325,8 +339,7 @@ static void drive_fini(struct dev *dev)
 		PROP(struct ide_drive, model, PROP_STR, "model", NULL, "model, 40 characters"),    \
 		PROP(struct ide_drive, version, PROP_STR, "ver", NULL,                             \
 		     "firmware revision, 8 characters"),                                           \
-		PROP_RANGE(struct ide_drive, bootindex, PROP_U32, "bootindex", "0x7fffffff", 0,    \
-			   0x7fffffff, "place in the order of booting, 0 first")
+		PROP_BOOTINDEX(struct ide_drive, bootindex)
 
 static const struct prop hd_props[] = {
 	DRIVE_PROPS,

@@ -214,6 +214,7 @@ struct ide_drive {
 struct ide_channel {
 	pthread_mutex_t lock;
 	struct machine *m;
+	const struct pci_fn *fn; /* the controller */
 	unsigned index;
 	const struct irq *irq;
 	bool irq_level; /* as it was last set */

@@ -96,6 +96,7 @@ static void init_channel(struct piix3_ide *s, unsigned i)
 	const struct io_region r = { .name = names[i], .dev = ch, .lock = &ch->lock };
 
 	ide_channel_init(ch, s->dev.m, i);
+	ch->fn = &s->fn;
 	ch->command_ports = ch->control_port = ch->bm_ports = r;
 	ch->command_ports.ops = &ide_command_ops;
 	ch->command_ports.size = IDE_REGS;
