@@ -89,7 +89,8 @@ GUEST_NAMES := $(patsubst guests/%.c,%,$(wildcard guests/*.c))
 GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(foreach n,hello memmap,$(B)/guests/$n-elf64.elf $(B)/guests/$n-mb.elf) \
 	$(B)/guests/hello-mb.bin $(B)/guests/oneinsn.elf $(B)/guests/oneinsn.rom \
-	$(B)/guests/iret32.elf $(B)/guests/vgaboot.bin
+	$(B)/guests/iret32.elf $(B)/guests/vgaboot.bin \
+	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
 guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
@@ -132,6 +133,12 @@ $(B)/guests/oneinsn.elf: $(B)/guests/oneinsn.S.o
 		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@ $<
 $(B)/guests/oneinsn.rom: $(B)/guests/oneinsn_rom.S.o
 	@objcopy -O binary $< $@
+# What a BIOS starts: guests/boot16/NAME.S is build/guests/NAME.img, flat real-mode code for 0:7c00.
+$(B)/guests/%.img: guests/boot16/%.S
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -no-pie -Wl,-Ttext=0x7c00 -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,-N -Wl,--no-warn-rwx-segments -o $@.elf $<
+	@objcopy -O binary -j .text $@.elf $@ && rm $@.elf
 bench-bin: guests $(B)/tests/bench/blkio
 # Programs of benchmarks and of tests of images that use the block layer alone.
 img-bin: $(B)/tests/img/diskops

@@ -206,14 +206,15 @@ static int tell_items(struct machine *m, bool strict, struct err *e)
 int bootorder_tell(struct machine *m, const struct boot_opts *b, struct err *e)
 {
 	struct le16 wait = cpu_to_le16((uint16_t)b->splash_time);
-	struct le32 fail = cpu_to_le32(b->reboot_timeout);
+	/* Unless it is told, the BIOS tries again every minute. */
+	struct le32 fail = cpu_to_le32(b->have_reboot ? b->reboot_timeout : UINT32_MAX);
 	int rc = tell_items(m, b->strict, e);
 
 	set_cmos(m, b->once ? b->once : order_of(b));
 	rc = rc ? rc : fw_cfg_set16(m, FW_CFG_BOOT_MENU, b->menu, e);
 	if (!rc && b->have_wait)
 		rc = fw_cfg_set_file(m, "etc/boot-menu-wait", &wait, sizeof(wait), e);
-	if (!rc && b->have_reboot)
+	if (!rc)
 		rc = fw_cfg_set_file(m, "etc/boot-fail-wait", &fail, sizeof(fail), e);
 	return rc;
 }

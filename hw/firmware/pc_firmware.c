@@ -66,5 +66,7 @@ int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *
 	int rc = bootorder_tell(m, &cfg->boot, e);
 
 	rtc_set_cmos(m, CMOS_TRANSLATION, m->disk_translation);
-	return rc ? rc : tell_console(m, e);
+	rc = rc ? rc : tell_console(m, e);
+	/* Last: it leaves the port to a debug console. */
+	return rc ? rc : machine_add_device(m, dev_class_find("bios-messages"), NULL, NULL, e);
 }

@@ -244,6 +244,18 @@ static int attach(struct ide_drive *d, const struct blk_client *client, struct e
 	return 0;
 }
 
+/* In the order of booting, by the path that firmware knows it by. */
+static int boot_place(struct ide_drive *d, struct err *e)
+{
+	static const char *const path[2][2] = {
+		{ "drive@0/disk@0", "drive@0/disk@1" },
+		{ "drive@1/disk@0", "drive@1/disk@1" },
+	};
+
+	return bootorder_add(d->dev.m, &d->dev, d->bootindex, d->ch->fn,
+			     path[d->ch->index][d->unit], e);
+}
+
 /* Visible to the guest from now on, as after power-on. */
 static void appear(struct ide_drive *d)
 {
@@ -260,16 +272,6 @@ static void appear(struct ide_drive *d)
 	pthread_mutex_unlock(&ch->lock);
 }
 
-/* In the order of booting, by the place that firmware knows it by. */
-static int boot_from(struct ide_drive *d, struct err *e)
-{
-	static const char *const places[2][2] = { { "drive@0/disk@0", "drive@0/disk@1" },
-						  { "drive@1/disk@0", "drive@1/disk@1" } };
-
-	return bootorder_add(d->dev.m, &d->dev, d->bootindex, ide_function(d->dev.m),
-			     places[d->ch->index][d->unit], e);
-}
-
 static int hd_init(struct dev *dev, struct err *e)
 {
 	struct ide_drive *d = (struct ide_drive *)dev;
@@ -279,7 +281,7 @@ static int hd_init(struct dev *dev, struct err *e)
 	rc = rc ? rc : settle_geometry(d, e);
 	rc = rc ? rc : settle_blocks(d, e);
 	rc = rc ? rc : set_texts(d, e);
-	rc = rc ? rc : boot_from(d, e);
+	rc = rc ? rc : boot_place(d, e);
 	if (rc)
 		return rc;
 	if (d->cyls > BIOS_CYLINDERS)
@@ -300,7 +302,7 @@ static int cd_init(struct dev *dev, struct err *e)
 	rc = find_place(d, e);
 	rc = rc ? rc : attach(d, &cd_client, e);
 	rc = rc ? rc : set_texts(d, e);
-	rc = rc ? rc : boot_from(d, e);
+	rc = rc ? rc : boot_place(d, e);
 	if (rc)
 		return rc;
 	d->io.grain = CD_BLOCK;

@@ -214,6 +214,7 @@ struct ide_drive {
 struct ide_channel {
 	pthread_mutex_t lock;
 	struct machine *m;
+	const struct pci_fn *fn; /* the controller */
 	unsigned index;
 	const struct irq *irq;
 	bool irq_level; /* as it was last set */
@@ -247,8 +248,6 @@ extern const struct io_ops ide_command_ops, ide_control_ops;
 /* --- piix3_ide.c --- */
 /* NULL: the machine has no controller. Main thread. */
 struct ide_channel *ide_find_channel(struct machine *m, unsigned index);
-/* The PCI function that drives hang off. */
-const struct pci_fn *ide_function(struct machine *m);
 
 /* --- bmdma.c --- */
 extern const struct io_ops ide_bm_ops;

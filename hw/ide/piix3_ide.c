@@ -96,6 +96,7 @@ static void init_channel(struct piix3_ide *s, unsigned i)
 	const struct io_region r = { .name = names[i], .dev = ch, .lock = &ch->lock };
 
 	ide_channel_init(ch, s->dev.m, i);
+	ch->fn = &s->fn;
 	ch->command_ports = ch->control_port = ch->bm_ports = r;
 	ch->command_ports.ops = &ide_command_ops;
 	ch->command_ports.size = IDE_REGS;
@@ -163,14 +164,6 @@ struct ide_channel *ide_find_channel(struct machine *m, unsigned index)
 	for (struct dev *d = m->devices; d; d = d->next)
 		if (d->cls == &piix3_ide_class)
 			return &((struct piix3_ide *)d)->ch[index];
-	return NULL;
-}
-
-const struct pci_fn *ide_function(struct machine *m)
-{
-	for (struct dev *d = m->devices; d; d = d->next)
-		if (d->cls == &piix3_ide_class)
-			return &((struct piix3_ide *)d)->fn;
 	return NULL;
 }
 
