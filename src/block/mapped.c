@@ -301,19 +301,25 @@ int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_
 /* --- creating ----------------------------------------------------------------------------------
  */
 
-int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
-		       struct blk_node **file, struct err *e)
+int mapped_create_open(const char *filename, const struct blk_create *c, struct blk_node **file,
+		       struct err *e)
 {
 	struct blk_open how = c->how ? *c->how : (struct blk_open){ .locking = true };
 	int fd = open(filename, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
-	int rc = 0;
 
 	if (fd < 0)
 		return err_set(e, ERR_INPUT, errno, "cannot create '%s': %s", filename,
 			       strerror(errno));
 	close(fd);
 	how.readonly = how.auto_readonly = false;
-	rc = blk_open_protocol(filename, true, NULL, &how, file, e);
+	return blk_open_protocol(filename, true, NULL, &how, file, e);
+}
+
+int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
+		       struct blk_node **file, struct err *e)
+{
+	int rc = mapped_create_open(filename, c, file, e);
+
 	if (rc)
 		return rc;
 	rc = blk_node_truncate(*file, 0, e);

@@ -73,7 +73,10 @@ int mapped_read(struct blk_node *file, uint64_t off, void *buf, size_t len, cons
 int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_t room,
 		      void **table, const char *what, struct err *e);
 
-/* For create: an empty writable file of size bytes (sparse), over what is there. */
+/* For create: a writable file, locked, as it was or new. */
+int mapped_create_open(const char *filename, const struct blk_create *c, struct blk_node **file,
+		       struct err *e);
+/* An empty writable file of size bytes (sparse), over what is there. */
 int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
 		       struct blk_node **file, struct err *e);
 /* Closes it; rc is what became of writing, told about if it is an error without a message. */
