@@ -340,40 +340,6 @@ START_TEST(discards)
 }
 END_TEST
 
-/* The whole disk may be another, then. */
-START_TEST(applied_snapshot)
-{
-	struct blk_node *n;
-
-	memset(touched, 0, sizeof(touched));
-	create(image, "", DISK);
-	write_once();
-	n = open_image(image);
-	ck_assert_int_eq(ops()->snap_create(n, "s", &e), 0);
-	blk_node_close(n);
-	add("b", 65536, true);
-	add("off", 65536, false);
-	expect("b", QCOW2_BITMAP_AUTO);
-	n = open_image(image);
-	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), 0);
-	blk_node_close(n);
-	sound(image);
-	expect("off", 0);
-	memset(touched, 1, sizeof(touched));
-	expect("b", QCOW2_BITMAP_AUTO);
-	/* Of another size: the bitmaps would have to have it, too. */
-	n = open_image(image);
-	ck_assert_int_eq(blk_node_truncate(n, DISK * 2, &e), 0);
-	blk_node_close(n);
-	n = open_image(image);
-	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), -EBUSY);
-	ck_assert_msg(strstr(e.msg, "has bitmaps"), "%s", e.msg);
-	ck_assert_uint_eq(n->size, DISK * 2);
-	blk_node_close(n);
-	sound(image);
-}
-END_TEST
-
 /* --- what the image tool does -------------------------------------------------------------------
  */
 
@@ -651,6 +617,40 @@ START_TEST(killed)
 	ck_assert_uint_eq(flags_of("off"), 0);
 	write_once();
 	ck_assert_uint_eq(flags_of("a"), QCOW2_BITMAP_AUTO | QCOW2_BITMAP_IN_USE);
+}
+END_TEST
+
+/* The whole disk may be another, then. */
+START_TEST(applied_snapshot)
+{
+	struct blk_node *n;
+
+	memset(touched, 0, sizeof(touched));
+	create(image, "", DISK);
+	write_once();
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_create(n, "s", &e), 0);
+	blk_node_close(n);
+	add("b", 65536, true);
+	add("off", 65536, false);
+	expect("b", QCOW2_BITMAP_AUTO);
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), 0);
+	blk_node_close(n);
+	sound(image);
+	expect("off", 0);
+	memset(touched, 1, sizeof(touched));
+	expect("b", QCOW2_BITMAP_AUTO);
+	/* Of another size: the bitmaps would have to have it, too. */
+	n = open_image(image);
+	ck_assert_int_eq(blk_node_truncate(n, DISK * 2, &e), 0);
+	blk_node_close(n);
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), -EBUSY);
+	ck_assert_msg(strstr(e.msg, "has bitmaps"), "%s", e.msg);
+	ck_assert_uint_eq(n->size, DISK * 2);
+	blk_node_close(n);
+	sound(image);
 }
 END_TEST
 
