@@ -192,7 +192,7 @@ static inline void cuts_replay_nr(unsigned nr, uint8_t *disk, uint64_t room, uin
 			end = end < v->len ? end : v->len;
 			if ((sure && v->op != BLK_DISCARD) || rnd(2)) {
 				memcpy(disk + v->off + at, v->data + at, end - at);
-				if (v->off + end > *size && v->op == BLK_WRITE)
+				if (v->off + end > *size && v->op != BLK_DISCARD)
 					*size = v->off + end;
 			}
 			at = end;
