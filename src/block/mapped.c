@@ -18,9 +18,10 @@
 #include "err.h"
 #include "internal.h"
 #include "iov.h"
+#include "log.h"
 
 /* Blocks looked at for one answer. */
-enum { RUN_MOST = 65536 };
+enum { RUN_MOST = 65536, SECTOR = 512 };
 
 /* --- where a range lies ------------------------------------------------------------------- */
 
@@ -81,6 +82,63 @@ int mapped_status(struct blk_node *n, const struct mapped_ops *ops, uint64_t off
 	rc = blk_node_status(m.node, m.off, m.bytes, bytes, &below);
 	if (!rc && below & BLK_ZERO)
 		*flags = BLK_ZERO | BLK_ALLOCATED;
+	return rc;
+}
+
+/* --- entries that wait for a flush --- */
+
+int mapped_dirty_add(struct mapped_dirty *d, uint32_t sector, uint32_t sectors)
+{
+	bool none = !mapped_dirty_any(d);
+
+	if (!d->bits)
+		d->bits = calloc(1, sectors / 8 + 1);
+	if (!d->bits)
+		return -ENOMEM;
+	d->bits[sector / 8] |= (uint8_t)(1u << sector % 8);
+	if (none || sector < d->from)
+		d->from = sector;
+	if (none || sector >= d->to)
+		d->to = sector + 1;
+	return 0;
+}
+
+static bool is_dirty(const struct mapped_dirty *d, uint32_t sector)
+{
+	return d->bits[sector / 8] & 1u << sector % 8;
+}
+
+int mapped_dirty_write(struct mapped_dirty *d, struct blk_node *file, uint64_t off,
+		       const void *table)
+{
+	const uint8_t *bytes = table;
+
+	while (d->from < d->to) {
+		uint32_t first = d->from, end = first;
+		int rc;
+
+		while (end < d->to && is_dirty(d, end))
+			end++;
+		rc = end == first ? 0
+				  : co_pwrite(file, off + (uint64_t)first * SECTOR,
+					      bytes + (size_t)first * SECTOR,
+					      (size_t)(end - first) * SECTOR, 0);
+		if (rc)
+			return rc;
+		for (; first < end; first++)
+			d->bits[first / 8] &= (uint8_t) ~(1u << first % 8);
+		d->from = end == d->from ? end + 1 : end;
+	}
+	return 0;
+}
+
+int mapped_settle(struct blk_node *n, const struct mapped_ops *ops)
+{
+	int rc = ops->unsettled(n) ? ops->settle(n) : 0;
+
+	if (rc)
+		log_warn("%s: what was written last is lost: its tables cannot be written: %s",
+			 n->filename, strerror(-rc));
 	return rc;
 }
 
@@ -154,6 +212,22 @@ static int do_part(struct blk_node *n, const struct mapped_ops *ops, const struc
 	return write_part(n, ops, m, io->off + at, iov, k, io->flags);
 }
 
+/* What is to be durable at once may lie in a block whose entry is not. */
+static bool wants_settling(const struct blk_node *n, const struct blk_io *io,
+			   const struct mapped_ops *ops)
+{
+	return io->flags & BLK_FUA && io->op != BLK_READ && ops->unsettled && ops->unsettled(n);
+}
+
+/* A coroutine. */
+static void run_flush(void *arg)
+{
+	struct blk_io *io = arg;
+	const struct mapped_ops *ops = (const void *)(uintptr_t)io->scratch[0];
+
+	blk_io_done_later(io, ops->settle(io->node));
+}
+
 /* A coroutine: io part by part. io->scratch[0] is the ops. */
 static void run_parts(void *arg)
 {
@@ -170,13 +244,15 @@ static void run_parts(void *arg)
 			rc = do_part(n, ops, io, at, &m, iov);
 	}
 	free(iov);
+	if (!rc && wants_settling(n, io, ops))
+		rc = ops->settle(n);
 	/* It may not have waited: we may still be inside submit. */
 	blk_io_done_later(io, rc);
 }
 
-static void start_parts(struct blk_io *io, const struct mapped_ops *ops)
+static void start(struct blk_io *io, const struct mapped_ops *ops, void (*run)(void *arg))
 {
-	struct co *co = co_create(run_parts, io);
+	struct co *co = co_create(run, io);
 
 	io->scratch[0] = (uintptr_t)ops;
 	if (co)
@@ -202,7 +278,10 @@ void mapped_submit(struct blk_node *n, struct blk_io *io, const struct mapped_op
 	int rc;
 
 	if (io->op == BLK_FLUSH) {
-		blk_node_submit(n->file, io);
+		if (ops->unsettled && ops->unsettled(n))
+			start(io, ops, run_flush);
+		else
+			blk_node_submit(n->file, io);
 		return;
 	}
 	rc = refuse(n, io, ops);
@@ -217,13 +296,13 @@ void mapped_submit(struct blk_node *n, struct blk_io *io, const struct mapped_op
 		rc = ops->begin_write(n, io->off, false);
 	if (rc && rc != -EAGAIN) {
 		blk_io_done_later(io, rc);
-	} else if (rc || m.bytes < io->len || m.kind == MAP_PACKED) {
-		start_parts(io, ops);
+	} else if (rc || m.bytes < io->len || m.kind == MAP_PACKED || wants_settling(n, io, ops)) {
+		start(io, ops, run_parts);
 	} else if (m.kind == MAP_DATA) {
 		io->off = m.off;
 		blk_node_submit(m.node, io);
 	} else if (io->op == BLK_WRITE) {
-		start_parts(io, ops);
+		start(io, ops, run_parts);
 	} else {
 		if (io->op == BLK_READ)
 			zero_iov(io->iov, io->n_iov);
@@ -301,19 +380,25 @@ int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_
 /* --- creating ----------------------------------------------------------------------------------
  */
 
-int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
-		       struct blk_node **file, struct err *e)
+int mapped_create_open(const char *filename, const struct blk_create *c, struct blk_node **file,
+		       struct err *e)
 {
 	struct blk_open how = c->how ? *c->how : (struct blk_open){ .locking = true };
 	int fd = open(filename, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
-	int rc = 0;
 
 	if (fd < 0)
 		return err_set(e, ERR_INPUT, errno, "cannot create '%s': %s", filename,
 			       strerror(errno));
 	close(fd);
 	how.readonly = how.auto_readonly = false;
-	rc = blk_open_protocol(filename, true, NULL, &how, file, e);
+	return blk_open_protocol(filename, true, NULL, &how, file, e);
+}
+
+int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
+		       struct blk_node **file, struct err *e)
+{
+	int rc = mapped_create_open(filename, c, file, e);
+
 	if (rc)
 		return rc;
 	rc = blk_node_truncate(*file, 0, e);

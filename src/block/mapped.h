@@ -49,7 +49,33 @@ struct mapped_ops {
 	 */
 	int (*begin_write)(struct blk_node *n, uint64_t off, bool wait);
 	bool compresses; /* allocate takes BLK_COMPRESSED */
+	/*
+	 * Entries of new blocks wait in memory until the next flush: should the power go, none
+	 * names a block whose data, or whose end of the file, did not get there. unsettled: whether
+	 * any does. settle: makes the data durable, then the entries; in a coroutine, or blocking.
+	 * Both NULL: none ever waits.
+	 */
+	bool (*unsettled)(const struct blk_node *n);
+	int (*settle)(struct blk_node *n);
 };
+
+/* Which sectors of a table in memory are not in the file yet. */
+struct mapped_dirty {
+	uint8_t *bits; /* NULL: none was ever */
+	uint32_t from, to; /* all of them are in [from, to) */
+};
+
+/* Sector `sector` of a table of `sectors`. -ENOMEM. */
+int mapped_dirty_add(struct mapped_dirty *d, uint32_t sector, uint32_t sectors);
+static inline bool mapped_dirty_any(const struct mapped_dirty *d)
+{
+	return d->from < d->to;
+}
+/* Writes them to the table at off; they are clean then. In a coroutine, or blocking. */
+int mapped_dirty_write(struct mapped_dirty *d, struct blk_node *file, uint64_t off,
+		       const void *table);
+/* For close and reopen: settles what waits; when that fails says so. */
+int mapped_settle(struct blk_node *n, const struct mapped_ops *ops);
 
 /* The drivers' submit and status. */
 void mapped_submit(struct blk_node *n, struct blk_io *io, const struct mapped_ops *ops);
@@ -73,7 +99,10 @@ int mapped_read(struct blk_node *file, uint64_t off, void *buf, size_t len, cons
 int mapped_read_table(struct blk_node *file, uint64_t off, uint64_t len, uint64_t room,
 		      void **table, const char *what, struct err *e);
 
-/* For create: an empty writable file of size bytes (sparse), over what is there. */
+/* For create: a writable file, locked, as it was or new. */
+int mapped_create_open(const char *filename, const struct blk_create *c, struct blk_node **file,
+		       struct err *e);
+/* An empty writable file of size bytes (sparse), over what is there. */
 int mapped_create_file(const char *filename, uint64_t size, const struct blk_create *c,
 		       struct blk_node **file, struct err *e);
 /* Closes it; rc is what became of writing, told about if it is an error without a message. */

@@ -68,7 +68,7 @@ struct plan {
 	/* clusters */
 	uint64_t table, blocks, l1, crypt;
 	uint64_t crypt_bytes; /* of the LUKS header; 0: none */
-	struct blk_node *file;
+	struct blk_node *file, *data; /* data: NULL: in the image */
 };
 
 /* --- options --- */
@@ -358,8 +358,9 @@ static int make_file(const char *name, struct err *e)
 	return 0;
 }
 
-static int open_empty(const char *name, const struct blk_create *c, struct blk_node **out,
-		      struct err *e)
+/* Locked, and as it was. */
+static int open_file(const char *name, const struct blk_create *c, struct blk_node **out,
+		     struct err *e)
 {
 	struct blk_open how = { .locking = true };
 	int rc = make_file(name, e);
@@ -368,15 +369,40 @@ static int open_empty(const char *name, const struct blk_create *c, struct blk_n
 		how = *c->how;
 	how.readonly = how.auto_readonly = false;
 	how.discard = true;
-	if (!rc)
-		rc = blk_open_protocol(name, false, NULL, &how, out, e);
-	if (rc)
+	return rc ? rc : blk_open_protocol(name, false, NULL, &how, out, e);
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Both, before anything is cut off either: one that is in use costs neither its contents. */
+static int open_files(struct plan *p, const struct blk_create *c, struct err *e)
+{
+	int rc = open_file(p->filename, c, &p->file, e);
+
+	if (rc || !p->o.data_file)
 		return rc;
-	/* Of a device nothing can be cut off. */
-	rc = blk_node_truncate(*out, 0, e);
-	if (rc)
-		blk_node_close(*out);
+	if (same_file(p->filename, p->o.data_file))
+		rc = err_set(e, ERR_USAGE, EINVAL, "'%s' is the image itself", p->o.data_file);
+	else
+		rc = open_file(p->o.data_file, c, &p->data, e);
+	if (rc) {
+		err_prefix(e, "data_file: ");
+		blk_node_close(p->file);
+	}
 	return rc;
+}
+
+/* Of a device nothing can be cut off. */
+static int empty(struct blk_node *file, uint64_t size, struct err *e)
+{
+	int rc = blk_node_truncate(file, 0, e);
+
+	return rc ? rc : blk_node_truncate(file, size, e);
 }
 
 static int luks_read(void *ctx, uint64_t off, void *buf, size_t len)
@@ -421,23 +447,13 @@ static int get_secret(const struct plan *p, const void **pass, size_t *len, stru
 	return rc;
 }
 
-static int write_empty(struct plan *p, const struct blk_create *c, struct err *e)
+static int write_image(struct plan *p, const void *pass, size_t len, struct err *e)
 {
-	uint64_t l1 = (1 + p->table + p->blocks) << p->cluster_bits, end;
-	const void *pass = NULL;
-	size_t len = 0;
-	int rc = get_secret(p, &pass, &len, e);
+	uint64_t l1 = (1 + p->table + p->blocks) << p->cluster_bits;
+	int rc = empty(p->file, l1 + ((p->l1 + p->crypt) << p->cluster_bits), e);
 
-	if (!rc)
-		rc = open_empty(p->filename, c, &p->file, e);
 	if (rc)
 		return rc;
-	end = l1 + ((p->l1 + p->crypt) << p->cluster_bits);
-	rc = blk_node_truncate(p->file, end, e);
-	if (rc) {
-		blk_node_close(p->file);
-		return rc;
-	}
 	e->msg[0] = '\0';
 	rc = write_refs(p);
 	if (!rc)
@@ -451,29 +467,31 @@ static int write_empty(struct plan *p, const struct blk_create *c, struct err *e
 		rc = write_header(p, e);
 	if (!rc)
 		rc = blk_node_flush(p->file);
-	blk_node_close(p->file);
 	if (rc && !e->msg[0])
 		err_set(e, ERR_INPUT, -rc, "cannot write '%s': %s", p->filename, strerror(-rc));
 	return rc;
 }
 
-/* --- the data file
- * --------------------------------------------------------------------------------------- */
-
-static int make_data_file(const struct plan *p, const struct blk_create *c, struct err *e)
+static int write_empty(struct plan *p, const struct blk_create *c, struct err *e)
 {
-	struct blk_node *file;
-	int rc;
+	const void *pass = NULL;
+	size_t len = 0;
+	int rc = get_secret(p, &pass, &len, e);
 
-	if (!p->o.data_file)
-		return 0;
-	rc = open_empty(p->o.data_file, c, &file, e);
-	if (!rc) {
-		rc = blk_node_truncate(file, p->size, e);
-		blk_node_close(file);
-	}
+	if (!rc)
+		rc = open_files(p, c, e);
 	if (rc)
-		err_prefix(e, "data_file: ");
+		return rc;
+	if (p->data) {
+		rc = empty(p->data, p->size, e);
+		if (rc)
+			err_prefix(e, "data_file: ");
+	}
+	if (!rc)
+		rc = write_image(p, pass, len, e);
+	if (p->data)
+		blk_node_close(p->data);
+	blk_node_close(p->file);
 	return rc;
 }
 
@@ -602,8 +620,6 @@ int qcow2_create(const char *filename, const struct blk_create *c, struct err *e
 
 	e = e ? e : &own;
 	rc = plan(&p, c, e);
-	if (!rc)
-		rc = make_data_file(&p, c, e);
 	if (!rc)
 		rc = write_empty(&p, c, e);
 	return rc ? rc : fill_image(&p, c, e);

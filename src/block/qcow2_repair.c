@@ -469,7 +469,7 @@ static int not_repaired(struct qcow2 *q, const char *why, struct err *e)
 
 int qcow2_rebuild_refcounts(struct qcow2 *q, struct err *e)
 {
-	struct qcow2_walk w = { .all_bitmaps = true };
+	struct qcow2_walk w = { 0 };
 	struct blk_check out = { 0 };
 	uint64_t in;
 	int rc = qcow2_walk_init(&w, q, e);

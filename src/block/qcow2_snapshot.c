@@ -549,6 +549,16 @@ static int apply(void *arg)
 			       "%s: qcow2 snapshot table, entry %ld: disk_size is %" PRIu64
 			       ": too large",
 			       q->node->filename, o->at, size);
+	if (size != q->node->size && q->bitmaps.n) {
+		err_set(o->e, ERR_USAGE, EBUSY,
+			"%s: snapshot '%s' has a disk of %" PRIu64
+			" bytes, and the image has bitmaps for one of %" PRIu64,
+			q->node->filename, o->which, size, q->node->size);
+		err_hint(o->e, "remove the bitmaps: posada-img bitmap --remove IMAGE NAME");
+		return -EBUSY;
+	}
+	/* Any part of the disk may show other data from here on. */
+	qcow2_bitmaps_touch(q, 0, size);
 	rc = qcow2_switch_begin(&o->s, q);
 	if (!rc)
 		rc = apply_in_switch(o, size, l1_n > o->snap_l1_n ? l1_n : o->snap_l1_n);

@@ -629,9 +629,9 @@ int qcow2_walk_bitmaps(struct qcow2_walk *w)
 	uint64_t at, size, end, used = 0;
 	int rc;
 
+	/* Without the bit nobody believes the extension: what it names is nobody's. */
 	if (!ext || len < sizeof(x) ||
-	    (!w->all_bitmaps &&
-	     !(be64_to_cpu(q->hdr.autoclear_features) & QCOW2_AUTOCLEAR_BITMAPS)))
+	    !(be64_to_cpu(q->hdr.autoclear_features) & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
 	memcpy(&x, ext, sizeof(x));
 	at = be64_to_cpu(x.dir_offset);

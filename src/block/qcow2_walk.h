@@ -41,7 +41,6 @@ struct qcow2_walk {
 	struct qcow2 *q;
 	/* What cannot be zeroed is not counted, as it will be zeroed; else as if it were right. */
 	bool zeroing;
-	bool all_bitmaps; /* those that are out of date are there, too */
 	/*
 	 * Damage that qcow2_judge_* do not see: said here. unreadable: the host says so, not the
 	 * image. May be NULL.

@@ -6,8 +6,9 @@
  * qemu-img writes. Node's thread.
  *
  * A block that is written for the first time gets the next place at the end of the
- * file: first its data are written, then the header's count, then its entry of the map. The
- * map alone decides, so that after a crash between the last two a block is free again.
+ * file. Its entry of the map stays in memory until the next flush: that one makes the data durable
+ * first, then writes the header's count and the map. The map alone decides, so that after a crash
+ * a block is whole or free again.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -36,7 +37,8 @@ struct vdi {
 	uint64_t data; /* where the blocks begin */
 	uint32_t allocated; /* entries of the map that have a block */
 	uint32_t next; /* the first block at the end of the file that no entry has */
-	struct co_lock lock; /* held while a block is allocated */
+	struct mapped_dirty dirty; /* of the map */
+	struct co_lock lock; /* held while a block is allocated, or the map written */
 };
 
 static int vdi_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -176,11 +178,6 @@ static int vdi_open(struct blk_node *n, struct err *e)
 	return read_map(n, e);
 }
 
-static void vdi_close(struct blk_node *n)
-{
-	free(((struct vdi *)n->p)->map);
-}
-
 /* --- requests ------------------------------------------------------------------------------------
  */
 
@@ -216,30 +213,46 @@ static int write_block(struct blk_node *n, uint64_t place, uint32_t in_block, ui
 	return rc;
 }
 
-/* Header and map say that index is at v->next, on disk and then in memory. */
-static int enter_block(struct blk_node *n, uint32_t index, unsigned flags)
+/* The map says that index is at v->next, in memory. */
+static int enter_block(struct vdi *v, uint32_t index)
+{
+	int rc = mapped_dirty_add(&v->dirty, index / PER_SECTOR, v->blocks / PER_SECTOR + 1);
+
+	if (rc)
+		return rc;
+	v->map[index] = cpu_to_le32(v->next++);
+	v->header.blocks_allocated = cpu_to_le32(++v->allocated);
+	return 0;
+}
+
+static bool vdi_unsettled(const struct blk_node *n)
+{
+	return mapped_dirty_any(&((const struct vdi *)n->p)->dirty);
+}
+
+/* The lock is held. */
+static int write_tables(struct blk_node *n)
 {
 	struct vdi *v = n->p;
-	uint32_t first = index / PER_SECTOR * PER_SECTOR;
-	struct le32 sector[PER_SECTOR];
-	/* Whether or not the entry reaches the disk, no other block may get this place. */
-	uint32_t block = v->next++;
+	int rc = co_flush(n->file);
+
+	if (!rc)
+		rc = co_pwrite(n->file, 0, &v->header, sizeof(v->header), 0);
+	if (!rc)
+		rc = mapped_dirty_write(&v->dirty, n->file, le32_to_cpu(v->header.offset_bmap),
+					v->map);
+	return rc;
+}
+
+static int vdi_settle(struct blk_node *n)
+{
+	struct vdi *v = n->p;
 	int rc;
 
-	v->header.blocks_allocated = cpu_to_le32(v->allocated + 1);
-	rc = co_pwrite(n->file, 0, &v->header, sizeof(v->header), flags);
-	if (rc)
-		return rc;
-	memcpy(sector, v->map + first, sizeof(sector));
-	sector[index - first] = cpu_to_le32(block);
-	rc = co_pwrite(n->file,
-		       le32_to_cpu(v->header.offset_bmap) + (uint64_t)first * sizeof(struct le32),
-		       sector, sizeof(sector), flags);
-	if (rc)
-		return rc;
-	v->map[index] = cpu_to_le32(block);
-	v->allocated++;
-	return 0;
+	co_lock(&v->lock);
+	rc = vdi_unsettled(n) ? write_tables(n) : 0;
+	co_unlock(&v->lock);
+	return rc ? rc : co_flush(n->file);
 }
 
 static int vdi_allocate(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,
@@ -261,7 +274,7 @@ static int vdi_allocate(struct blk_node *n, uint64_t off, uint64_t len, const st
 	if (!rc)
 		rc = write_block(n, place_of(v, v->next), in_block, len, iov, n_iov, flags);
 	if (!rc)
-		rc = enter_block(n, index, flags);
+		rc = enter_block(v, index);
 	co_unlock(&v->lock);
 	return rc;
 }
@@ -275,7 +288,27 @@ static const struct mapped_ops vdi_ops = {
 	.map = vdi_map,
 	.allocate = vdi_allocate,
 	.block_size = vdi_block_size,
+	.unsettled = vdi_unsettled,
+	.settle = vdi_settle,
 };
+
+static void vdi_close(struct blk_node *n)
+{
+	struct vdi *v = n->p;
+
+	mapped_settle(n, &vdi_ops);
+	free(v->map);
+	free(v->dirty.bits);
+}
+
+static int vdi_reopen(struct blk_node *n, struct err *e)
+{
+	int rc = mapped_settle(n, &vdi_ops);
+
+	return rc ? err_set(e, ERR_HOST, -rc, "%s: cannot write its map: %s", n->filename,
+			    strerror(-rc))
+		  : 0;
+}
 
 static void vdi_submit(struct blk_node *n, struct blk_io *io)
 {
@@ -378,8 +411,10 @@ static int grow(struct blk_node *n, uint64_t size)
 	uint32_t k = blocks_for_map(v, room);
 	struct vdi_header h = v->header;
 	struct le32 *map;
-	int rc = k ? clear_places(n, k) : 0;
+	int rc = vdi_settle(n);
 
+	if (!rc && k)
+		rc = clear_places(n, k);
 	if (rc)
 		return rc;
 	map = larger_map(v, blocks, k, room);
@@ -405,6 +440,8 @@ static int grow(struct blk_node *n, uint64_t size)
 		return rc;
 	}
 	free(v->map);
+	free(v->dirty.bits);
+	v->dirty = (struct mapped_dirty){ 0 };
 	v->map = map;
 	v->header = h;
 	v->data = le32_to_cpu(h.offset_data);
@@ -609,7 +646,7 @@ const struct blk_driver blk_vdi = {
 	.open = vdi_open,
 	.close = vdi_close,
 	.submit = vdi_submit,
-	.reopen = blk_reopen_nothing,
+	.reopen = vdi_reopen,
 	.truncate = vdi_truncate,
 	.status = vdi_status,
 	.image = &vdi_image,

@@ -368,10 +368,13 @@ static struct blk_node *own(const struct blk_node *n, unsigned i)
 	return v->extent[i].file == n->file ? NULL : v->extent[i].file;
 }
 
+static const struct mapped_ops vmdk_ops;
+
 static void vmdk_close(struct blk_node *n)
 {
 	struct vmdk *v = n->p;
 
+	mapped_settle(n, &vmdk_ops);
 	for (unsigned i = 0; i < v->n; i++) {
 		struct blk_node *file = own(n, i);
 
@@ -454,23 +457,30 @@ int vmdk_grain_entry(const struct vmdk *v, unsigned i, uint32_t index, uint32_t 
 	const struct vmdk_extent *x = &v->extent[i];
 	struct vmdk_table *t = &v->cache[(i * 61 + index) % VMDK_TABLES_CACHED];
 	struct le32 read[VMDK_GTES_MOST];
+	unsigned changes;
 	int rc;
 
-	if (t->extent == i + 1 && t->index == index) {
-		*entry = le32_to_cpu(t->gte[gte]);
-		return 0;
-	}
-	if (!wait)
-		return -EAGAIN;
-	rc = co_pread(x->file, (uint64_t)le32_to_cpu(x->gd[index]) * VMDK_SECTOR, read,
-		      x->gtes * sizeof(read[0]));
+	do {
+		if (t->extent == i + 1 && t->index == index) {
+			*entry = le32_to_cpu(t->gte[gte]);
+			return 0;
+		}
+		if (!wait)
+			return -EAGAIN;
+		changes = v->changes;
+		rc = co_pread(x->file, (uint64_t)le32_to_cpu(x->gd[index]) * VMDK_SECTOR, read,
+			      x->gtes * sizeof(read[0]));
+		/* What was read may be out of date by now. */
+	} while (!rc && changes != v->changes);
 	if (rc)
 		return rc;
-	/* While it waited, another table may have come there: that does not matter. */
+	*entry = le32_to_cpu(read[gte]);
+	/* Another table that has come there meanwhile gives way, unless only memory has it. */
+	if (t->dirty.from < t->dirty.to)
+		return 0;
 	t->extent = i + 1;
 	t->index = index;
 	memcpy(t->gte, read, x->gtes * sizeof(read[0]));
-	*entry = le32_to_cpu(read[gte]);
 	return 0;
 }
 
@@ -544,6 +554,32 @@ static uint32_t vmdk_unit(const struct blk_node *n)
 	return GRAIN_MOST;
 }
 
+/* end: of a stream, which gets its tables then. */
+static int flush_all(struct blk_node *n, bool end)
+{
+	struct vmdk *v = n->p;
+	int rc, one;
+
+	co_lock(&v->lock);
+	rc = vmdk_unsettled(n) ? vmdk_write_tables(v) : 0;
+	for (unsigned i = 0; i < v->n; i++) {
+		if (!v->extent[i].file)
+			continue;
+		if (v->extent[i].stream && end && !rc)
+			rc = vmdk_stream_finish(&v->extent[i]);
+		one = co_flush(v->extent[i].file);
+		rc = rc ? rc : one;
+	}
+	one = co_flush(n->file);
+	co_unlock(&v->lock);
+	return rc ? rc : one;
+}
+
+static int vmdk_settle(struct blk_node *n)
+{
+	return flush_all(n, false);
+}
+
 static const struct mapped_ops vmdk_ops = {
 	.map = vmdk_map,
 	.unpack = vmdk_unpack,
@@ -551,28 +587,16 @@ static const struct mapped_ops vmdk_ops = {
 	.block_size = vmdk_unit,
 	.begin_write = vmdk_begin_write,
 	.compresses = true,
+	.unsettled = vmdk_unsettled,
+	.settle = vmdk_settle,
 };
 
 /* A coroutine. */
-static void flush_all(void *arg)
+static void run_flush(void *arg)
 {
 	struct blk_io *io = arg;
-	struct blk_node *n = io->node;
-	struct vmdk *v = n->p;
-	int rc = 0, one;
 
-	co_lock(&v->lock);
-	for (unsigned i = 0; i < v->n; i++) {
-		if (!v->extent[i].file)
-			continue;
-		if (v->extent[i].stream && !rc)
-			rc = vmdk_stream_finish(&v->extent[i]);
-		one = co_flush(v->extent[i].file);
-		rc = rc ? rc : one;
-	}
-	one = co_flush(n->file);
-	co_unlock(&v->lock);
-	blk_io_done_later(io, rc ? rc : one);
+	blk_io_done_later(io, flush_all(io->node, true));
 }
 
 static void vmdk_submit(struct blk_node *n, struct blk_io *io)
@@ -583,7 +607,7 @@ static void vmdk_submit(struct blk_node *n, struct blk_io *io)
 		mapped_submit(n, io, &vmdk_ops);
 		return;
 	}
-	co = co_create(flush_all, io);
+	co = co_create(run_flush, io);
 	if (co)
 		co_enter(co);
 	else

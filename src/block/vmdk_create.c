@@ -205,7 +205,7 @@ static int create_flat(const char *filename, const struct vmdk_create *o,
 {
 	const char *slash = strrchr(filename, '/');
 	char text[DESC_LEN * VMDK_SECTOR] = "", *name = flat_name(filename), *path = NULL;
-	struct blk_node *file;
+	struct blk_node *file, *data;
 	int rc = -ENOMEM;
 
 	if (name &&
@@ -214,13 +214,20 @@ static int create_flat(const char *filename, const struct vmdk_create *o,
 	else
 		err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	if (!rc)
-		rc = mapped_create_file(path, c->size, c, &file, e);
-	if (!rc)
-		rc = mapped_create_end(file, 0, e);
-	if (!rc)
-		rc = mapped_create_file(filename, 0, c, &file, e);
-	if (!rc)
-		rc = mapped_create_end(file, blk_node_pwrite(file, 0, text, strlen(text)), e);
+		rc = mapped_create_open(filename, c, &file, e);
+	if (!rc) {
+		/* With the other locked: one that is in use costs neither its contents. */
+		rc = mapped_create_file(path, c->size, c, &data, e);
+		if (!rc)
+			rc = mapped_create_end(data, 0, e);
+		if (!rc)
+			rc = blk_node_truncate(file, 0, e);
+		if (rc)
+			blk_node_close(file);
+		else
+			rc = mapped_create_end(file, blk_node_pwrite(file, 0, text, strlen(text)),
+					       e);
+	}
 	free(path);
 	free(name);
 	return rc;

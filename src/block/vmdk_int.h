@@ -39,6 +39,11 @@ int vmdk_desc_parse(const char *filename, char *text, struct vmdk_desc *d, struc
 
 enum { VMDK_GTES_MOST = 512, VMDK_TABLES_CACHED = 1024, VMDK_GRAINS_CACHED = 64 };
 
+/* Entries [from, to) of a table that are not in the file yet, and others. */
+struct vmdk_dirty {
+	uint32_t from, to;
+};
+
 struct vmdk_extent {
 	enum vmdk_kind kind;
 	bool readonly; /* says the descriptor, or it cannot be written */
@@ -54,12 +59,14 @@ struct vmdk_extent {
 	struct le32 *rgd; /* the directory of the redundant tables, or NULL */
 	uint64_t gd_at, rgd_at; /* in the file */
 	uint64_t end; /* of what the file holds: where the next grain goes */
+	struct vmdk_dirty gd_dirty, rgd_dirty;
 	struct vmdk_stream *stream; /* a stream that is being written */
 };
 
 /* A grain table in memory; extents are counted from 1, so that 0 is none. */
 struct vmdk_table {
 	uint32_t extent, index;
+	struct vmdk_dirty dirty;
 	struct le32 gte[VMDK_GTES_MOST];
 };
 
@@ -84,6 +91,9 @@ struct vmdk {
 	uint32_t cid, parent_cid;
 	char create_type[32];
 	uint64_t desc_at, desc_len; /* in the node's file */
+	bool unsettled; /* tables or directories have entries that are not in the file */
+	unsigned changes; /* counts what makes tables in the file other ones than those read before
+			   */
 	bool begun; /* the descriptor has another CID since it was opened */
 	struct co_lock lock; /* held while tables are changed */
 };
@@ -108,6 +118,9 @@ int vmdk_prepare_writing(struct blk_node *n, struct err *e);
 int vmdk_allocate(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,
 		  unsigned n_iov, unsigned flags);
 int vmdk_begin_write(struct blk_node *n, uint64_t off, bool wait);
+bool vmdk_unsettled(const struct blk_node *n);
+/* The data, then what names them, in all files. The lock is held. */
+int vmdk_write_tables(struct vmdk *v);
 
 /* --- streams (vmdk_stream.c) --- */
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Format vmdk: writing to images that are not compressed. A grain that is written for the first
- * time gets the next place at the end of its file: first its data are written, then the
- * grain table's entry, in both copies of the table. In coroutines of the node's thread.
+ * time gets the next place at the end of its file. Its entry stays in a grain table in memory
+ * until the next flush, or until another table needs the memory: then the data are made durable,
+ * and both copies of the tables written, with new tables' entries of their
+ * directories. In coroutines of the node's thread.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -121,58 +123,142 @@ int vmdk_begin_write(struct blk_node *n, uint64_t off, bool wait)
 	return rc;
 }
 
+/* --- tables: what is not in the file yet. The lock is held. --- */
+
+static bool any(const struct vmdk_dirty *d)
+{
+	return d->from < d->to;
+}
+
+static void add(struct vmdk *v, struct vmdk_dirty *d, uint32_t i)
+{
+	bool none = !any(d);
+
+	if (none || i < d->from)
+		d->from = i;
+	if (none || i >= d->to)
+		d->to = i + 1;
+	v->unsettled = true;
+}
+
+/* Entries of the table or directory at `at` of the file. */
+static int write_range(struct vmdk_extent *x, uint64_t at, const struct le32 *table,
+		       const struct vmdk_dirty *d)
+{
+	return co_pwrite(x->file, at + (uint64_t)d->from * sizeof(*table), table + d->from,
+			 (size_t)(d->to - d->from) * sizeof(*table), 0);
+}
+
+static int write_table(struct vmdk *v, struct vmdk_table *t)
+{
+	struct vmdk_extent *x = &v->extent[t->extent - 1];
+	int rc = 0;
+
+	if (x->rgd)
+		rc = write_range(x, (uint64_t)le32_to_cpu(x->rgd[t->index]) * VMDK_SECTOR, t->gte,
+				 &t->dirty);
+	if (!rc)
+		rc = write_range(x, (uint64_t)le32_to_cpu(x->gd[t->index]) * VMDK_SECTOR, t->gte,
+				 &t->dirty);
+	if (!rc)
+		t->dirty = (struct vmdk_dirty){ 0 };
+	return rc;
+}
+
+static int write_directory(struct vmdk_extent *x, uint64_t at, const struct le32 *dir,
+			   struct vmdk_dirty *d)
+{
+	int rc = any(d) ? write_range(x, at, dir, d) : 0;
+
+	if (!rc)
+		*d = (struct vmdk_dirty){ 0 };
+	return rc;
+}
+
+bool vmdk_unsettled(const struct blk_node *n)
+{
+	return ((const struct vmdk *)n->p)->unsettled;
+}
+
+int vmdk_write_tables(struct vmdk *v)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < v->n; i++)
+		if (v->extent[i].kind == VMDK_SPARSE)
+			rc = co_flush(v->extent[i].file);
+	for (unsigned i = 0; !rc && i < VMDK_TABLES_CACHED; i++)
+		if (any(&v->cache[i].dirty))
+			rc = write_table(v, &v->cache[i]);
+	for (unsigned i = 0; !rc && i < v->n; i++) {
+		struct vmdk_extent *x = &v->extent[i];
+
+		rc = write_directory(x, x->rgd_at, x->rgd, &x->rgd_dirty);
+		if (!rc)
+			rc = write_directory(x, x->gd_at, x->gd, &x->gd_dirty);
+	}
+	v->changes++;
+	v->unsettled = !!rc;
+	return rc;
+}
+
 /* --- new tables and grains. The lock is held. --- */
 
-/* A table of zeroes at the end of the file, and its place in a directory there. */
-static int new_table(struct vmdk_extent *x, struct le32 *dir, uint64_t dir_at, uint32_t index,
-		     unsigned flags)
+/* A table of zeroes at the end of the file, and its place in a directory. */
+static int new_table(struct vmdk *v, struct vmdk_extent *x, struct le32 *dir, struct vmdk_dirty *d,
+		     uint32_t index)
 {
 	uint64_t at = x->end;
 	uint64_t size = ((uint64_t)x->gtes * sizeof(struct le32) + VMDK_SECTOR - 1) / VMDK_SECTOR *
 			VMDK_SECTOR;
-	struct le32 entry = cpu_to_le32((uint32_t)(at / VMDK_SECTOR));
 	int rc;
 
 	if (at / VMDK_SECTOR > UINT32_MAX)
 		return -EFBIG;
 	x->end += size;
-	rc = co_zero(x->file, at, size, flags);
-	if (!rc)
-		rc = co_pwrite(x->file, dir_at + (uint64_t)index * sizeof(entry), &entry,
-			       sizeof(entry), flags);
-	if (!rc)
-		dir[index] = entry;
+	rc = co_zero(x->file, at, size, 0);
+	if (rc)
+		return rc;
+	dir[index] = cpu_to_le32((uint32_t)(at / VMDK_SECTOR));
+	add(v, d, index);
+	return 0;
+}
+
+/* The table in memory. Readers may need its place for another as long as it is clean. */
+static int load_table(struct vmdk *v, unsigned i, uint32_t index, struct vmdk_table **out)
+{
+	struct vmdk_table *t = &v->cache[(i * 61 + index) % VMDK_TABLES_CACHED];
+	uint32_t entry;
+	int rc = 0;
+
+	while (!rc && !(t->extent == i + 1 && t->index == index)) {
+		rc = any(&t->dirty) ? vmdk_write_tables(v) : 0;
+		if (!rc)
+			rc = vmdk_grain_entry(v, i, index, 0, true, &entry);
+	}
+	*out = t;
 	return rc;
 }
 
-static int set_entry(struct vmdk_extent *x, const struct le32 *dir, uint32_t index, uint32_t gte,
-		     struct le32 entry, unsigned flags)
-{
-	uint64_t at = (uint64_t)le32_to_cpu(dir[index]) * VMDK_SECTOR;
-
-	return co_pwrite(x->file, at + (uint64_t)gte * sizeof(entry), &entry, sizeof(entry), flags);
-}
-
-/* The tables say that the grain is at `at`, on disk and then in memory. */
-static int enter_grain(struct vmdk *v, unsigned i, uint32_t index, uint32_t gte, uint64_t at,
-		       unsigned flags)
+/* The tables say that the grain is at `at`, in memory. */
+static int enter_grain(struct vmdk *v, unsigned i, uint32_t index, uint32_t gte, uint64_t at)
 {
 	struct vmdk_extent *x = &v->extent[i];
-	struct vmdk_table *t = &v->cache[(i * 61 + index) % VMDK_TABLES_CACHED];
-	struct le32 entry = cpu_to_le32((uint32_t)(at / VMDK_SECTOR));
+	struct vmdk_table *t;
 	int rc = 0;
 
 	if (x->rgd && !le32_to_cpu(x->rgd[index]))
-		rc = new_table(x, x->rgd, x->rgd_at, index, flags);
+		rc = new_table(v, x, x->rgd, &x->rgd_dirty, index);
 	if (!rc && !le32_to_cpu(x->gd[index]))
-		rc = new_table(x, x->gd, x->gd_at, index, flags);
-	if (!rc && x->rgd)
-		rc = set_entry(x, x->rgd, index, gte, entry, flags);
+		rc = new_table(v, x, x->gd, &x->gd_dirty, index);
 	if (!rc)
-		rc = set_entry(x, x->gd, index, gte, entry, flags);
-	if (!rc && t->extent == i + 1 && t->index == index)
-		t->gte[gte] = entry;
-	return rc;
+		rc = load_table(v, i, index, &t);
+	if (rc)
+		return rc;
+	t->gte[gte] = cpu_to_le32((uint32_t)(at / VMDK_SECTOR));
+	add(v, &t->dirty, gte);
+	v->changes++;
+	return 0;
 }
 
 /* Data with zeroes around, at the end of the file. */
@@ -207,7 +293,7 @@ static int allocate_one(struct blk_node *n, uint64_t off, uint64_t len, const st
 	rc = write_grain(x, at, (uint32_t)(in_extent % x->grain), len, iov, n_iov, flags);
 	return rc ? rc
 		  : enter_grain(v, i, (uint32_t)(in_extent / per_table),
-				(uint32_t)(in_extent % per_table / x->grain), at, flags);
+				(uint32_t)(in_extent % per_table / x->grain), at);
 }
 
 int vmdk_allocate(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,

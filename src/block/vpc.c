@@ -8,8 +8,9 @@
  * a guest could write such a footer to the end of a raw disk.
  *
  * A block that is written for the first time gets the place of the footer: its bitmap and data
- * are written, the footer behind them, and then its entry of the table. After a crash in
- * between the copy of the footer at the beginning is still there.
+ * are written there. Its entry of the table stays in memory until the next flush: that one
+ * makes the data durable first, then writes the footer behind them and the table. After a crash
+ * in between the copy of the footer at the beginning is still there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -37,7 +38,9 @@ struct vpc {
 	uint64_t table_offset;
 	uint64_t end; /* of the blocks: where the footer is */
 	uint8_t *full; /* blocks whose bitmaps are known to have all bits */
-	struct co_lock lock; /* held while a block is allocated, or its bitmap filled */
+	struct mapped_dirty dirty; /* of the table */
+	struct co_lock lock; /* held while a block is allocated, its bitmap filled, or the table
+				written */
 };
 
 static int vpc_probe(const uint8_t *buf, size_t n, uint64_t size)
@@ -221,21 +224,6 @@ static int vpc_open(struct blk_node *n, struct err *e)
 	return 0;
 }
 
-static void vpc_close(struct blk_node *n)
-{
-	struct vpc *v = n->p;
-
-	free(v->table);
-	free(v->full);
-}
-
-static int vpc_reopen(struct blk_node *n, struct err *e)
-{
-	const struct vpc *v = n->p;
-
-	return n->readonly || !v->table || v->full ? 0 : prepare_writing(n, e);
-}
-
 /* --- requests ------------------------------------------------------------------------------------
  */
 
@@ -304,27 +292,45 @@ static int vpc_begin_write(struct blk_node *n, uint64_t off, bool wait)
 	return rc;
 }
 
-/* The table says that block is at v->end, on disk and then in memory. */
-static int enter_block(struct blk_node *n, uint32_t block, unsigned flags)
+/* The table says that block is at v->end, in memory. */
+static int enter_block(struct vpc *v, uint32_t block)
 {
-	struct vpc *v = n->p;
-	uint32_t first = block / PER_SECTOR * PER_SECTOR;
-	uint64_t at = v->end;
-	struct be32 sector[PER_SECTOR];
-	int rc;
+	int rc = mapped_dirty_add(&v->dirty, block / PER_SECTOR, v->entries / PER_SECTOR + 1);
 
-	/* Whether or not the entry reaches the disk, no other block may get this place. */
-	v->end += v->bitmap_size + v->block_size;
-	rc = co_pwrite(n->file, v->end, &v->footer, sizeof(v->footer), flags);
 	if (rc)
 		return rc;
-	memcpy(sector, v->table + first, sizeof(sector));
-	sector[block - first] = cpu_to_be32((uint32_t)(at / SECTOR));
-	rc = co_pwrite(n->file, v->table_offset + (uint64_t)first * sizeof(sector[0]), sector,
-		       sizeof(sector), flags);
+	v->table[block] = cpu_to_be32((uint32_t)(v->end / SECTOR));
+	v->end += v->bitmap_size + v->block_size;
+	return 0;
+}
+
+static bool vpc_unsettled(const struct blk_node *n)
+{
+	return mapped_dirty_any(&((const struct vpc *)n->p)->dirty);
+}
+
+/* The lock is held. */
+static int write_tables(struct blk_node *n)
+{
+	struct vpc *v = n->p;
+	int rc = co_flush(n->file);
+
 	if (!rc)
-		v->table[block] = sector[block - first];
+		rc = co_pwrite(n->file, v->end, &v->footer, sizeof(v->footer), 0);
+	if (!rc)
+		rc = mapped_dirty_write(&v->dirty, n->file, v->table_offset, v->table);
 	return rc;
+}
+
+static int vpc_settle(struct blk_node *n)
+{
+	struct vpc *v = n->p;
+	int rc;
+
+	co_lock(&v->lock);
+	rc = vpc_unsettled(n) ? write_tables(n) : 0;
+	co_unlock(&v->lock);
+	return rc ? rc : co_flush(n->file);
 }
 
 static int write_block(struct blk_node *n, uint32_t block, uint32_t in_block, uint64_t len,
@@ -343,7 +349,7 @@ static int write_block(struct blk_node *n, uint32_t block, uint32_t in_block, ui
 		rc = co_iov(n->file, BLK_WRITE, data + in_block, len, iov, n_iov, flags);
 	if (!rc)
 		rc = fill_bitmap(n, v->end, block);
-	return rc ? rc : enter_block(n, block, flags);
+	return rc ? rc : enter_block(v, block);
 }
 
 static int vpc_allocate(struct blk_node *n, uint64_t off, uint64_t len, const struct iovec *iov,
@@ -374,7 +380,30 @@ static const struct mapped_ops vpc_ops = {
 	.allocate = vpc_allocate,
 	.block_size = vpc_block_size,
 	.begin_write = vpc_begin_write,
+	.unsettled = vpc_unsettled,
+	.settle = vpc_settle,
 };
+
+static void vpc_close(struct blk_node *n)
+{
+	struct vpc *v = n->p;
+
+	mapped_settle(n, &vpc_ops);
+	free(v->table);
+	free(v->full);
+	free(v->dirty.bits);
+}
+
+static int vpc_reopen(struct blk_node *n, struct err *e)
+{
+	const struct vpc *v = n->p;
+	int rc = mapped_settle(n, &vpc_ops);
+
+	if (rc)
+		return err_set(e, ERR_HOST, -rc, "%s: cannot write its table: %s", n->filename,
+			       strerror(-rc));
+	return n->readonly || !v->table || v->full ? 0 : prepare_writing(n, e);
+}
 
 static void vpc_submit(struct blk_node *n, struct blk_io *io)
 {

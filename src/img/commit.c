@@ -152,41 +152,62 @@ static bool is_base(const struct commit *c, const char *name, const char *path)
 	return !c->base_name || !strcmp(c->base_name, name) || !strcmp(c->base_name, path);
 }
 
+/* Opens what is behind the lowest layer; keys are of that, and then of what is behind it. */
+static int open_next(struct commit *c, struct opts *keys, bool *last)
+{
+	const struct blk_node *above = c->layer[c->n - 1];
+	const char *format, *backing = img_backing_name(above, &format);
+	struct img_how how = c->how;
+	struct opts below;
+	char *path;
+	int rc;
+
+	if (!backing && c->n == 1)
+		return img_fail("Image does not have a backing file");
+	if (!backing)
+		return img_fail("Did not find '%s' in the backing chain of '%s'", c->base_name,
+				c->layer[0]->filename);
+	path = img_backing_path(above->filename, backing);
+	if (!path)
+		return img_fail("out of memory");
+	*last = is_base(c, backing, path);
+	how.write = *last;
+	how.no_backing = !*last;
+	how.image_opts = false;
+	how.key_hint = IMG_BACKING_KEY_HINT;
+	c->base_probed = !format;
+	if (c->n == LAYERS)
+		rc = img_fail("more than %d images behind '%s'", LAYERS, c->layer[0]->filename);
+	else if (img_open_backing(above, backing, format, &how, keys,
+				  *last ? &c->base : &c->layer[c->n]))
+		rc = 1;
+	else
+		rc = 0;
+	how.keys = keys;
+	if (!rc && !*last) {
+		c->n++;
+		rc = img_backing_keys(path, &how, &below) ? 1 : 0;
+		opts_free(keys);
+		*keys = below;
+	}
+	free(path);
+	return rc;
+}
+
 /* Opens layers down to the base. */
 static int open_chain(struct commit *c, const char *name)
 {
-	const char *backing, *format;
-	int rc = 0;
+	struct opts keys;
+	bool last = false;
+	int rc;
 
 	if (img_open(name, &c->how, &c->layer[0]))
 		return 1;
 	c->n = 1;
-	c->how.image_opts = false;
-	backing = img_backing_name(c->layer[0], &format);
-	if (!backing)
-		return img_fail("Image does not have a backing file");
-	while (!rc && !c->base) {
-		char *path = img_backing_path(c->layer[c->n - 1]->filename, backing);
-		bool last = path && is_base(c, backing, path);
-
-		if (!path)
-			return img_fail("out of memory");
-		c->how.format = format;
-		c->how.write = last;
-		c->base_probed = !format;
-		c->how.no_backing = !last;
-		if (c->n == LAYERS)
-			rc = img_fail("more than %d images behind '%s'", LAYERS, name);
-		else if (img_open(path, &c->how, last ? &c->base : &c->layer[c->n++]))
-			rc = 1, c->n -= !last;
-		free(path);
-		if (rc || last)
-			break;
-		backing = img_backing_name(c->layer[c->n - 1], &format);
-		if (!backing)
-			rc = img_fail("Did not find '%s' in the backing chain of '%s'",
-				      c->base_name, name);
-	}
+	rc = img_backing_keys(name, &c->how, &keys) ? 1 : 0;
+	while (!rc && !last)
+		rc = open_next(c, &keys, &last);
+	opts_free(&keys);
 	return rc;
 }
 

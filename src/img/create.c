@@ -197,14 +197,35 @@ static bool exists(const char *name)
 	return !name || !access(strncmp(name, "file:", 5) ? name : name + 5, F_OK);
 }
 
+/* The data file would be emptied, and the backing file with it. */
+static int check_data(const struct img_new *n, const char *filename, const char *data)
+{
+	char *path;
+	int rc = 0;
+
+	if (!data || !n->backing)
+		return 0;
+	path = img_backing_path(filename, n->backing);
+	if (!path)
+		return out_of_memory();
+	if (img_same_file(path, data)) {
+		img_fail("%s: data_file: '%s' is the backing file", filename, data);
+		rc = -EINVAL;
+	}
+	free(path);
+	return rc;
+}
+
 int img_new_make(struct img_new *n, const char *filename)
 {
 	char buf[64];
 	const char *data = img_new_get(n, "data_file", buf);
 	bool existed = exists(filename), data_existed = exists(data);
 	struct err e;
-	int rc;
+	int rc = check_data(n, filename, data);
 
+	if (rc)
+		return rc;
 	/* Disks consist of sectors. */
 	n->c.size = (n->c.size + 511) & ~511ull;
 	n->c.backing = n->backing;

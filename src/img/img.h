@@ -94,7 +94,8 @@ struct img_how {
 	bool no_backing;
 	bool repair; /* though damage is marked, or hides what can be made anew */
 	bool no_data; /* data are not looked at: an encrypted image needs no key */
-	struct opts *keys; /* of the image, when the name is a file's; NULL: none */
+	struct opts *keys; /* of the image, beside its name; NULL: none */
+	const char *key_hint; /* how to give the key of an encrypted image; NULL: as ever */
 	bool bulk; /* much will be written, in long runs */
 	const char *cache; /* -t, -T; NULL: writeback */
 	int aio;
@@ -102,6 +103,17 @@ struct img_how {
 
 /* The image, or -errno: told. */
 int img_open(const char *name, const struct img_how *how, struct blk_node **out);
+/*
+ * What the options or the JSON of an image say of the one behind it, backing.X
+ * without "backing."; to be freed. -errno: told.
+ */
+int img_backing_keys(const char *name, const struct img_how *how, struct opts *out);
+#define IMG_BACKING_KEY_HINT                                                                       \
+	"add --object secret,id=sec1,file=PATH, and name the image above by --image-opts "         \
+	"driver=qcow2,file.filename=NAME,backing.encrypt.key-secret=sec1"
+/* Opens an image's backing file by its recorded name, with such keys. */
+int img_open_backing(const struct blk_node *n, const char *name, const char *format,
+		     const struct img_how *how, struct opts *keys, struct blk_node **out);
 /* Flushes what was open for writing and closes. NULL: nothing. -errno: told. */
 int img_close(struct blk_node *n);
 /* Whether writes must reach stable storage each (writethrough, directsync). */

@@ -99,14 +99,29 @@ static int open_opts(struct opts *o, const struct blk_open *how, struct blk_node
 	return rc ? rc : blk_open_format(file, NULL, o, how, out, &probed, e);
 }
 
-static int open_text(const char *text, const struct blk_open *how, struct blk_node **out,
-		     struct err *e)
+static bool is_json(const char *name)
 {
-	bool json = !strncmp(text, "json:", 5);
-	struct opts o = { 0 };
-	int rc;
+	return !strncmp(name, "json:", 5);
+}
 
-	rc = json ? blk_opts_from_json(&o, text + 5, e) : opts_parse(&o, text, NULL, e);
+/* All keys of an image: those given beside its name, and those that are the name. */
+static int all_keys(const char *name, const struct img_how *how, struct opts *o, struct err *e)
+{
+	memset(o, 0, sizeof(*o));
+	if (how->image_opts && !is_json(name))
+		return opts_parse(o, name, NULL, e);
+	for (size_t i = 0; how->keys && i < how->keys->n; i++)
+		if (opts_add(o, how->keys->opt[i].key, how->keys->opt[i].val))
+			return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	return is_json(name) ? blk_opts_from_json(o, name + 5, e) : 0;
+}
+
+static int open_text(const char *text, const struct img_how *i, const struct blk_open *how,
+		     struct blk_node **out, struct err *e)
+{
+	struct opts o;
+	int rc = all_keys(text, i, &o, e);
+
 	if (!rc)
 		rc = open_opts(&o, how, out, e);
 	opts_free(&o);
@@ -135,8 +150,8 @@ static int open_plain(const char *name, const struct img_how *i, const struct bl
 static int open_once(const char *name, const struct img_how *how, const struct blk_open *o,
 		     struct blk_node **out, struct err *e)
 {
-	if (how->image_opts || !strncmp(name, "json:", 5))
-		return open_text(name, o, out, e);
+	if (how->image_opts || is_json(name))
+		return open_text(name, how, o, out, e);
 	return open_plain(name, how, o, out, e);
 }
 
@@ -172,6 +187,8 @@ int img_open(const char *name, const struct img_how *how, struct blk_node **out)
 	/* It may be there, and what it refers to is missing. */
 	if (rc == -ENOENT && !e.hint[0] && access(name, F_OK))
 		err_hint(&e, "look at the name, or make it by posada-img create");
+	if (rc == -ENOKEY && how->key_hint)
+		err_hint(&e, "%s", how->key_hint);
 	err_prefix(&e, "Could not open '%s': ", name);
 	img_error(&e);
 	return rc;
@@ -258,6 +275,39 @@ char *img_backing_path(const char *image, const char *name)
 	if (asprintf(&path, "%.*s%s", (int)(slash - image + 1), image, name) < 0)
 		return NULL;
 	return path;
+}
+
+int img_backing_keys(const char *name, const struct img_how *how, struct opts *out)
+{
+	struct opts all;
+	struct err e;
+	int rc = all_keys(name, how, &all, &e);
+
+	memset(out, 0, sizeof(*out));
+	if (!rc)
+		rc = blk_sub_opts(&all, "backing", out, &e);
+	opts_free(&all);
+	return rc ? img_error(&e), rc : 0;
+}
+
+int img_open_backing(const struct blk_node *n, const char *name, const char *format,
+		     const struct img_how *how, struct opts *keys, struct blk_node **out)
+{
+	char *path = img_backing_path(n->filename, name);
+	const char *driver = opts_get(keys, "driver");
+	struct img_how h = *how;
+	int rc;
+
+	if (!path) {
+		img_fail("out of memory");
+		return -ENOMEM;
+	}
+	h.format = driver ? driver : format;
+	h.image_opts = false;
+	h.keys = keys;
+	rc = img_open(path, &h, out);
+	free(path);
+	return rc;
 }
 
 bool img_same_file(const char *a, const char *b)

@@ -18,6 +18,7 @@ enum { WORKERS = 4 };
 
 struct rebase {
 	struct img_how how, from;
+	struct opts keys; /* of the old backing file */
 	const char *backing, *backing_format;
 	bool unsafe, progress, quiet;
 
@@ -134,19 +135,17 @@ static int merge(struct rebase *r)
 /* --- both modes --- */
 
 static int open_backing(struct rebase *r, const char *what, const char *name, const char *format,
-			struct blk_node **out)
+			struct opts *keys, struct blk_node **out)
 {
 	char *path = img_backing_path(r->n->filename, name);
-	struct img_how how = r->from;
 	int rc;
 
 	if (!path)
 		return img_fail("out of memory");
-	how.format = format;
 	if (img_same_file(path, r->n->filename))
 		rc = img_fail("the %s backing file '%s' is the image itself", what, name);
 	else
-		rc = img_open(path, &how, out) ? 1 : 0;
+		rc = img_open_backing(r->n, name, format, &r->from, keys, out) ? 1 : 0;
 	free(path);
 	return rc;
 }
@@ -163,10 +162,16 @@ static int check_loop(const struct rebase *r)
 static int safe(struct rebase *r)
 {
 	const char *format, *old = img_backing_name(r->n, &format);
+	struct opts none = { 0 };
 
-	if (old && open_backing(r, "old", old, format, &r->old))
+	r->from.key_hint = IMG_BACKING_KEY_HINT;
+	if (old && open_backing(r, "old", old, format, &r->keys, &r->old))
 		return 1;
-	if (*r->backing && open_backing(r, "new", r->backing, r->backing_format, &r->new))
+	r->from.key_hint =
+		"add --object secret,id=sec1,file=PATH, and give the new backing file as -b "
+		"'json:{\"driver\":\"qcow2\",\"encrypt.key-secret\":\"sec1\","
+		"\"file.filename\":\"NAME\"}'";
+	if (*r->backing && open_backing(r, "new", r->backing, r->backing_format, &none, &r->new))
 		return 1;
 	return check_loop(r) || merge(r);
 }
@@ -235,7 +240,8 @@ int img_rebase(int argc, char **argv)
 	r.flags = img_writethrough(r.how.cache) ? BLK_FUA : 0;
 	if (img_open(argv[i], &r.how, &r.n))
 		return 1;
-	rc = rebase(&r);
+	rc = img_backing_keys(argv[i], &r.how, &r.keys) ? 1 : rebase(&r);
+	opts_free(&r.keys);
 	if (r.old)
 		blk_node_close(r.old);
 	if (r.new)

@@ -200,6 +200,15 @@ t_bad_in_use() {
 	bad "'a.qcow2' is .* process $other \\(qemu-io\\)" create -f qcow2 a.qcow2 1M
 	bad "'a.qcow2' is .* process $other \\(qemu-io\\)" convert -O qcow2 src.qcow2 a.qcow2
 	[ -e "$T/p/a.qcow2" ] || fail 'the image of another was removed'
+	in_p qemu-img create -q -f raw d.raw 1M
+	in_p qemu-io -f raw -c 'write -P 7 0 1M' d.raw
+	bad "'a.qcow2' is .* process $other \\(qemu-io\\)" create -f qcow2 -o data_file=d.raw a.qcow2 1M
+	bad "'a.qcow2' is .* process $other \\(qemu-io\\)" convert -O qcow2 -o data_file=d.raw src.qcow2 a.qcow2
+	for f in raw vdi vpc vmdk vmdk,subformat=monolithicFlat; do
+		bad "'a.qcow2' is .* process $other \\(qemu-io\\)" create -f "${f%,*}" -o "size=1M${f#"${f%,*}"}" a.qcow2
+	done
+	[ ! -e "$T/p/a-flat.vmdk" ] || fail 'an extent is left'
+	in_p qemu-io -f raw -c 'read -P 7 0 1M' d.raw
 	ours_ok info a.qcow2
 	says "process $other \\(qemu-io\\)"
 	ours_ok convert -U -O raw a.qcow2 x
@@ -207,6 +216,53 @@ t_bad_in_use() {
 	wait $other
 	sound a.qcow2
 	ours_ok convert -O raw a.qcow2 x
+}
+
+t_bad_data_file_in_use() {
+	in_p qemu-img create -q -f qcow2 -o data_file=d.raw,data_file_raw=on a.qcow2 1M
+	in_p qemu-io -c 'write -P 7 0 1M' a.qcow2
+	in_p cp a.qcow2 was.qcow2
+	in_p qemu-img create -q -f qcow2 src.qcow2 1M
+	mkfifo "$T/cmd"
+	(cd "$T/p" && exec qemu-io -f raw d.raw) <"$T/cmd" >"$T/io" 2>&1 &
+	local other=$! i image
+	exec 5>"$T/cmd"
+	echo 'write -P 8 0 512' >&5
+	for i in {1..500}; do
+		! grep -q 'wrote 512' "$T/io" || break
+		sleep 0.02
+	done
+	for image in a.qcow2 new.qcow2; do
+		bad "data_file: 'd.raw' is .* process $other \\(qemu-io\\)" create -f qcow2 -o data_file=d.raw $image 1M
+		bad "data_file: 'd.raw' is .* process $other \\(qemu-io\\)" convert -O qcow2 -o data_file=d.raw src.qcow2 $image
+	done
+	[ ! -e "$T/p/new.qcow2" ] || fail 'half an image is left'
+	cmp "$T/p/a.qcow2" "$T/p/was.qcow2" || fail 'the image was changed'
+	exec 5>&-
+	wait $other
+	in_p qemu-io -f raw -c 'read -P 8 0 512' -c 'read -P 7 512 1048064' d.raw
+
+	bad "data_file: 'd.raw' is in use by|'d.raw'.* has it" convert -f raw -O qcow2 -o data_file=d.raw d.raw new.qcow2
+	bad "data_file: 'd.raw' is the backing file" create -f qcow2 -b d.raw -F raw -o data_file=d.raw new.qcow2
+	bad "data_file: 'a.qcow2' is the image itself" create -f qcow2 -o data_file=a.qcow2 a.qcow2 1M
+	cmp "$T/p/a.qcow2" "$T/p/was.qcow2" || fail 'the image was changed'
+	in_p qemu-io -f raw -c 'read -P 8 0 512' -c 'read -P 7 512 1048064' d.raw
+
+	# Of a VMDK disk of two files, while the description is in use.
+	in_p qemu-img create -q -f vmdk -o subformat=monolithicFlat f.vmdk 1M
+	in_p qemu-io -c 'write -P 7 0 1M' f.vmdk
+	(cd "$T/p" && exec qemu-io -f raw f.vmdk) <"$T/cmd" >"$T/io" 2>&1 &
+	other=$!
+	exec 5>"$T/cmd"
+	echo 'read 0 1' >&5
+	for i in {1..500}; do
+		! grep -q 'read 1' "$T/io" || break
+		sleep 0.02
+	done
+	bad "'f.vmdk' is .* process $other" create -f vmdk -o subformat=monolithicFlat f.vmdk 2M
+	exec 5>&-
+	wait $other
+	in_p qemu-io -f vmdk -c 'read -P 7 0 1M' f.vmdk
 }
 
 # --- no room

@@ -150,3 +150,45 @@ t_crypt_amend() {
 	both amend -f qcow2 -o compat=1.1 a.qcow2
 	[ "$status" = 1 ] || fail "amended it without a key"
 }
+
+# The key of a backing file that is recorded by its name: by backing.X of the image above.
+t_crypt_backing_by_name() {
+	local top=driver=qcow2,file.filename=top.qcow2
+	given_encrypted base.qcow2 ""
+	in_p cp base.qcow2 new.qcow2
+	qemu-io $S --image-opts "$I=$T/p/new.qcow2" -c 'write -P 9 2M 64k' >/dev/null
+	ours_ok convert $S --image-opts "$I=base.qcow2" -O raw want.raw
+	in_p qemu-img create -q -f qcow2 -u -b base.qcow2 -F qcow2 top.qcow2 4M
+	in_p qemu-io $S --image-opts $top,backing.encrypt.key-secret=sec0 -c 'write -P 8 3M 64k'
+	in_p qemu-io -f raw -c 'write -P 8 3M 64k' want.raw
+
+	bad 'base.qcow2 is encrypted, and encrypt.key-secret= is missing' rebase $S -b new.qcow2 -F qcow2 top.qcow2
+	says 'file.filename=NAME,backing.encrypt.key-secret=sec1'
+	bad 'base.qcow2 is encrypted, and encrypt.key-secret= is missing' commit top.qcow2
+	says 'file.filename=NAME,backing.encrypt.key-secret=sec1'
+	bad 'new.qcow2 is encrypted' rebase $S -b new.qcow2 -F qcow2 --image-opts $top,backing.encrypt.key-secret=sec0
+	says "give the new backing file as -b 'json:"
+	bad "encrypt.key-secret=none: no secret has this name" commit $S --image-opts $top,backing.encrypt.key-secret=none
+	bad "unknown key 'encrypt.nonsense'" commit $S --image-opts $top,backing.encrypt.nonsense=sec0
+	bad "unknown key 'file.filename'" rebase $S -b '' --image-opts $top,backing.encrypt.key-secret=sec0,backing.file.filename=new.qcow2
+
+	ours_ok rebase $S -b 'json:{"driver":"qcow2","encrypt.key-secret":"sec0","file.filename":"new.qcow2"}' -F qcow2 \
+		--image-opts $top,backing.encrypt.key-secret=sec0
+	in_p qemu-img compare -q $S --image-opts $top driver=raw,file.filename=want.raw
+	ours_ok rebase -u -b new.qcow2 -F qcow2 top.qcow2
+	in_p qemu-img compare -q $S --image-opts $top,backing.encrypt.key-secret=sec0 driver=raw,file.filename=want.raw
+
+	# Over two layers, the lower one's key two steps down.
+	in_p qemu-img create -q -f qcow2 -u -b top.qcow2 -F qcow2 high.qcow2 4M
+	in_p qemu-io $S --image-opts driver=qcow2,file.filename=high.qcow2,backing.backing.encrypt.key-secret=sec0 -c 'write -P 7 0 64k'
+	in_p qemu-io -f raw -c 'write -P 7 0 64k' want.raw
+	bad 'new.qcow2 is encrypted' commit $S -b new.qcow2 high.qcow2
+	ours_ok commit $S -b new.qcow2 --image-opts driver=qcow2,file.filename=high.qcow2,backing.backing.encrypt.key-secret=sec0
+	in_p qemu-img compare -q $S --image-opts driver=qcow2,file.filename=new.qcow2,encrypt.key-secret=sec0 driver=raw,file.filename=want.raw
+	qemu-img check -q $S --image-opts "$I=$T/p/new.qcow2" || fail 'not sound'
+
+	in_p qemu-io $S --image-opts $top,backing.encrypt.key-secret=sec0 -c 'write -P 6 64k 64k'
+	in_p qemu-io -f raw -c 'write -P 6 64k 64k' -c 'write -P 8 3M 64k' want.raw
+	ours_ok commit $S --image-opts $top,backing.encrypt.key-secret=sec0
+	in_p qemu-img compare -q $S --image-opts driver=qcow2,file.filename=new.qcow2,encrypt.key-secret=sec0 driver=raw,file.filename=want.raw
+}

@@ -36,6 +36,7 @@ struct cuts_event {
 	uint8_t *data;
 	unsigned sent, done; /* moments; 0: not yet */
 	unsigned nr; /* of the file */
+	bool fua; /* sure when done */
 };
 
 /* Of a recorder. */
@@ -74,6 +75,7 @@ static void cuts_done(struct blk_io *io, int ret)
 
 	if (r->event)
 		r->event->done = ++cuts_now;
+	parent->node->size = parent->node->file->size;
 	free(r);
 	parent->done(parent, ret);
 }
@@ -88,6 +90,7 @@ static void cuts_submit(struct blk_node *n, struct blk_io *io)
 	r->io.done = cuts_done;
 	if (cuts_recording && io->op != BLK_READ) {
 		r->event = cuts_note(n, io->op, io->off, io->len);
+		r->event->fua = io->flags & BLK_FUA;
 		if (io->op != BLK_FLUSH)
 			r->event->data = calloc(1, io->len);
 		if (io->op == BLK_WRITE)
@@ -174,7 +177,7 @@ static inline void cuts_replay_nr(unsigned nr, uint8_t *disk, uint64_t room, uin
 
 	for (unsigned i = 0; i < cuts_n && cuts_events[i].sent <= cut; i++) {
 		const struct cuts_event *v = &cuts_events[i];
-		bool sure = v->done && v->done < flushed;
+		bool sure = v->done && (v->done < flushed || (v->fua && v->done <= cut));
 
 		cuts_at = i;
 		if (v->nr != nr)
@@ -192,7 +195,7 @@ static inline void cuts_replay_nr(unsigned nr, uint8_t *disk, uint64_t room, uin
 			end = end < v->len ? end : v->len;
 			if ((sure && v->op != BLK_DISCARD) || rnd(2)) {
 				memcpy(disk + v->off + at, v->data + at, end - at);
-				if (v->off + end > *size && v->op == BLK_WRITE)
+				if (v->off + end > *size && v->op != BLK_DISCARD)
 					*size = v->off + end;
 			}
 			at = end;

@@ -620,6 +620,40 @@ START_TEST(killed)
 }
 END_TEST
 
+/* The whole disk may be another, then. */
+START_TEST(applied_snapshot)
+{
+	struct blk_node *n;
+
+	memset(touched, 0, sizeof(touched));
+	create(image, "", DISK);
+	write_once();
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_create(n, "s", &e), 0);
+	blk_node_close(n);
+	add("b", 65536, true);
+	add("off", 65536, false);
+	expect("b", QCOW2_BITMAP_AUTO);
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), 0);
+	blk_node_close(n);
+	sound(image);
+	expect("off", 0);
+	memset(touched, 1, sizeof(touched));
+	expect("b", QCOW2_BITMAP_AUTO);
+	/* Of another size: the bitmaps would have to have it, too. */
+	n = open_image(image);
+	ck_assert_int_eq(blk_node_truncate(n, DISK * 2, &e), 0);
+	blk_node_close(n);
+	n = open_image(image);
+	ck_assert_int_eq(ops()->snap_apply(n, "s", &e), -EBUSY);
+	ck_assert_msg(strstr(e.msg, "has bitmaps"), "%s", e.msg);
+	ck_assert_uint_eq(n->size, DISK * 2);
+	blk_node_close(n);
+	sound(image);
+}
+END_TEST
+
 /* Another program has written the image, and cleared the bit that it does not know. */
 START_TEST(not_believed)
 {
@@ -640,6 +674,29 @@ START_TEST(not_believed)
 	memset(touched, 0, sizeof(touched));
 	add("b", 0, true);
 	expect("b", QCOW2_BITMAP_AUTO);
+}
+END_TEST
+
+/* What such bitmaps have is free again after the repair of an image that was not closed. */
+START_TEST(not_believed_and_dirty)
+{
+	struct be64 dirty = cpu_to_be64(QCOW2_INCOMPAT_DIRTY);
+	struct found f;
+	struct blk_check c = { 0 };
+	struct blk_node *n;
+
+	create(image, "", DISK);
+	add("a", 0, true);
+	load_file(image);
+	ck_assert(find("a", &f));
+	patch(offsetof(struct qcow2_header, autoclear_features), (uint8_t[8]){ 0 }, 8);
+	patch(offsetof(struct qcow2_header, incompatible_features), &dirty, sizeof(dirty));
+	blk_node_close(open_image(image));
+	ck_assert_int_eq(try_open(image, true, &n), 0);
+	ck_assert_int_eq(ops()->check(n, 0, &c, &e), 0);
+	ck_assert_uint_eq(c.leaks + c.corruptions + c.check_errors, 0);
+	blk_node_close(n);
+	sound(image);
 }
 END_TEST
 
@@ -1016,6 +1073,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, random_writes, 0, GEOMETRIES);
 	tcase_add_test(t, discards);
+	tcase_add_test(t, applied_snapshot);
 	tcase_add_test(t, refused_bitmaps);
 	tcase_add_loop_test(t, add_clear_remove, 0, GEOMETRIES);
 	tcase_add_test(t, merging);
@@ -1024,6 +1082,7 @@ static Suite *suite(void)
 	tcase_add_test(t, unwritten);
 	tcase_add_test(t, killed);
 	tcase_add_test(t, not_believed);
+	tcase_add_test(t, not_believed_and_dirty);
 	tcase_add_test(t, extra_data);
 	tcase_add_loop_test(t, power_cut, 0, GEOMETRIES);
 	tcase_add_loop_test(t, bad_fields, 0, sizeof(bad) / sizeof(bad[0]));
