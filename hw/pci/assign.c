@@ -56,31 +56,40 @@ static void set_bar(struct machine *m, const struct pci_fn *fn, unsigned n, uint
 		pci_config_write(m, fn->devfn, reg + 4, (uint32_t)(at >> 32), 4);
 }
 
+static void place(struct machine *m, const struct pci_fn *fn, unsigned n, struct window *w,
+		  struct window *more)
+{
+	uint64_t size = fn->bar[n].size, at;
+	char name[128];
+
+	if (take(w, size, &at) || (more && take(more, size, &at))) {
+		set_bar(m, fn, n, at);
+		return;
+	}
+	pci_fn_name(fn, name, sizeof(name));
+	log_warn("%s: no PCI addresses are left for its BAR %u (%llu bytes)", name, n,
+		 (unsigned long long)size);
+}
+
 /*
  * Places all BARs whose flags, of PCI_BAR_IO and PCI_BAR_64, are kind: the
  * biggest first, so that no room is lost to alignment. more: a second window, or NULL.
  */
 static void place_all(struct machine *m, unsigned kind, struct window *w, struct window *more)
 {
-	for (uint64_t size = 1ull << 63; size; size /= 2) {
-		for (unsigned i = 0; i < PCI_FNS * (PCI_BARS + 1); i++) {
-			const struct pci_fn *fn = m->pci->fn[i / (PCI_BARS + 1)];
-			unsigned n = i % (PCI_BARS + 1);
-			char name[128];
-			uint64_t at;
+	struct pci_fn *const *fn = m->pci->fn;
+	uint64_t sizes = 0;
 
-			if (!fn || fn->bar[n].size != size ||
-			    (fn->bar[n].flags & (PCI_BAR_IO | PCI_BAR_64)) != kind)
-				continue;
-			if (take(w, size, &at) || (more && take(more, size, &at))) {
-				set_bar(m, fn, n, at);
-				continue;
-			}
-			pci_fn_name(fn, name, sizeof(name));
-			log_warn("%s: no PCI addresses are left for its BAR %u (%llu bytes)", name,
-				 n, (unsigned long long)size);
-		}
-	}
+	/* Each size is a power of two; most are not there. */
+	for (unsigned i = 0; i < PCI_FNS; i++)
+		for (unsigned n = 0; fn[i] && n <= PCI_BARS; n++)
+			sizes |= fn[i]->bar[n].size;
+	for (uint64_t size = 1ull << 63; size; size /= 2)
+		for (unsigned i = 0; sizes & size && i < PCI_FNS; i++)
+			for (unsigned n = 0; fn[i] && n <= PCI_BARS; n++)
+				if (fn[i]->bar[n].size == size &&
+				    (fn[i]->bar[n].flags & (PCI_BAR_IO | PCI_BAR_64)) == kind)
+					place(m, fn[i], n, w, more);
 }
 
 static void enable(struct machine *m, struct pci_fn *fn)

@@ -28,12 +28,14 @@ void chardev_set_terminal_end(const char *text)
 
 static char keys[1024];
 
-void input_key(struct machine *m, unsigned code, bool down)
+static void take_key(void *ctx, unsigned code, bool down)
 {
 	size_t n = strlen(keys);
 
 	snprintf(keys + n, sizeof(keys) - n, "%c%u", down ? '+' : '-', code);
 }
+
+static struct input_device keyboard = { .name = "keyboard", .key = take_key };
 
 /* --- the card -------------------------------------------------------------------------------- */
 
@@ -178,6 +180,8 @@ static void setup(void)
 	struct err e = { 0 };
 
 	fake_setup();
+	input_add(&fake.m, &keyboard);
+	fake_advance(1);
 	memset(&card, 0, sizeof(card));
 	memset(&vt, 0, sizeof(vt));
 	card.text = true;
@@ -202,6 +206,7 @@ static void teardown(void)
 		screen_destroy(screen);
 	close(master);
 	close(tty);
+	input_remove(&fake.m, &keyboard);
 	fake_teardown();
 }
 
