@@ -214,7 +214,7 @@ help:
 	@echo "make deps          only install what building and the guest need"
 	@echo "make unit          unit tests            make check-deps   include rules"
 	@echo "make check-stock   boot Debian's own kernel (minutes on a software KVM)"
-	@echo "make bench         side by side with QEMU"
+	@echo "make bench         side by side with QEMU (tests/bench/run says what there is)"
 	@echo "make fuzz-long     fuzz each target for 10 minutes"
 	@echo "make tidy, format  clang-tidy and cppcheck, clang-format"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR="

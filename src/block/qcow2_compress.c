@@ -17,7 +17,7 @@
 #include "qcow2.h"
 
 /*
- * Levels are those where more work makes data less than a hundredth smaller: the window and the
+ * Levels from which on more work makes data smaller by a fiftieth at most: the window and the
  * cluster are too small for it to pay.
  */
 enum { WINDOW_BITS = 12, MEM_LEVEL = 8, DEFLATE_LEVEL = 5, ZSTD_LEVEL = 2 };
