@@ -52,13 +52,15 @@ int pc_firmware_init(struct machine *m, const struct config *cfg, struct err *e)
 	return rc;
 }
 
-/* SeaBIOS shows itself on the first serial port when there is no screen. */
-static int tell_console(struct machine *m, struct err *e)
+/* SeaBIOS shows itself on the first serial port as well, unless a screen is looked at. */
+static int tell_console(struct machine *m, const struct config *cfg, struct err *e)
 {
 	struct le16 com1 = cpu_to_le16(COM1_PORT);
+	bool screen = cfg->display && !strcmp(cfg->display, "text");
 
-	return m->serial_mask & 1 ? fw_cfg_set_file(m, "etc/sercon-port", &com1, sizeof(com1), e)
-				  : 0;
+	return m->serial_mask & 1 && !screen
+		       ? fw_cfg_set_file(m, "etc/sercon-port", &com1, sizeof(com1), e)
+		       : 0;
 }
 
 int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *e)
@@ -66,7 +68,7 @@ int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *
 	int rc = bootorder_tell(m, &cfg->boot, e);
 
 	rtc_set_cmos(m, CMOS_TRANSLATION, m->disk_translation);
-	rc = rc ? rc : tell_console(m, e);
+	rc = rc ? rc : tell_console(m, cfg, e);
 	/* Last: it leaves the port to a debug console. */
 	return rc ? rc : machine_add_device(m, dev_class_find("bios-messages"), NULL, NULL, e);
 }
