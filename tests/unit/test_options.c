@@ -230,7 +230,8 @@ START_TEST(command_line)
 			       "host,-x2apic,+nx "
 			       "-uuid 01234567-89ab-cdef-0123-456789abcdef -name web,guest=db "
 			       "-machine pc,memory=memfd "
-			       "-accel kvm,assist=off -rtc base=localtime -enable-kvm"),
+			       "-accel kvm,assist=off -rtc base=localtime,clock=host,driftfix=none "
+			       "-enable-kvm"),
 			 CMDLINE_RUN);
 	ck_assert_uint_eq(cfg.ram_size, 256 << 20);
 	ck_assert_uint_eq(cfg.n_cpus, 2);
@@ -288,6 +289,8 @@ START_TEST(bad_command_lines)
 		{ "-uuid 0123456789ab-cdef-0123-456789abcdef-", "is not a UUID", "" },
 		{ "-rtc base=yesterday", "base=yesterday is not a date", "2026" },
 		{ "-rtc clock=vm", "clock=vm", "clock=host" },
+		{ "-rtc driftfix=slew", "driftfix=slew", "leave it out" },
+		{ "-rtc driftfix=x", "driftfix=x", "" },
 		{ "-display gtk", "no display 'gtk'", "-nographic" },
 	};
 
