@@ -269,6 +269,9 @@ void ide_dma_starve(struct ide_drive *d);
 /* Reads, writes, discards or flushes; off and len are bytes. iov must stay until done. */
 void ide_submit(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off, uint64_t len,
 		struct iovec *iov, unsigned n_iov, void (*done)(struct ide_drive *d, int ret));
+/* The same with the first len bytes of what a table describes. */
+void ide_submit_map(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off, uint64_t len,
+		    const struct ide_map *map, void (*done)(struct ide_drive *d, int ret));
 /* The same with the drive's buffer. */
 void ide_submit_buffer(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off,
 		       unsigned len, void (*done)(struct ide_drive *d, int ret));

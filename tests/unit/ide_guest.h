@@ -113,6 +113,14 @@ static void note_tray(void *ctx, struct blk *b, bool open)
 	ide_host.tray_open = open;
 }
 
+/* What the block layer asks of its users. */
+static int well_formed(const struct blk_io *io)
+{
+	if (io->op == BLK_READ || io->op == BLK_WRITE)
+		ck_assert_uint_eq(iov_len(io->iov, io->n_iov), io->len);
+	return 0;
+}
+
 static inline void ide_setup(void)
 {
 	static const struct blk_host host = { .io_error = note_error, .tray_moved = note_tray };
@@ -125,6 +133,7 @@ static inline void ide_setup(void)
 	fake_disk.lim = (struct blk_limits){
 		.align = 1, .mem_align = 1, .max_iov = 1024, .max_len = 1 << 30
 	};
+	fake_disk.decide = well_formed;
 	fake.m.loop = (struct loop *)&ide_loop;
 	ck_assert_int_eq(blk_set_create(&fake.m.blks, fake.m.loop, &host, &e), 0);
 	board();
