@@ -190,9 +190,14 @@ void ide_take(void *ctx)
 {
 	struct ide_drive *d = ctx;
 
-	pthread_mutex_lock(&d->ch->lock);
-	ide_run_queued(d->ch);
-	pthread_mutex_unlock(&d->ch->lock);
+	struct ide_channel *ch = d->ch;
+
+	pthread_mutex_lock(&ch->lock);
+	ch->in_done = true;
+	ide_bell_hear(ch);
+	ch->in_done = false;
+	ide_run_queued(ch);
+	pthread_mutex_unlock(&ch->lock);
 }
 
 void ide_drain(struct ide_drive *d)
