@@ -344,7 +344,8 @@ void guest_main(void)
 
 	if (!check(pci_read32(IDE_FN, PCI_VENDOR) == 0x70108086, "the controller is in slot 1"))
 		return;
-	check((pci_read16(IDE_FN, PCI_COMMAND) & 5) == 5, "firmware has turned it on");
+	check(pci_read16(IDE_FN, PCI_COMMAND) & PCI_IO, "firmware has turned it on");
+	pci_command(IDE_FN, PCI_MASTER, 0);
 	bm = (uint16_t)(pci_read32(IDE_FN, PCI_BAR0 + 16) & 0xfff0);
 	lapic_init();
 	clock_init();

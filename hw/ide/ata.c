@@ -281,8 +281,8 @@ static void dma_go(struct ide_drive *d, const struct ide_map *map)
 	if (!d->dma_to_memory)
 		len -= len % IDE_SECTOR; /* half a sector is never written */
 	if (len)
-		ide_submit(d, d->dma_to_memory ? BLK_READ : BLK_WRITE, d->io_flags,
-			   d->lba * IDE_SECTOR, len, map->iov, map->n, dma_ended);
+		ide_submit_map(d, d->dma_to_memory ? BLK_READ : BLK_WRITE, d->io_flags,
+			       d->lba * IDE_SECTOR, len, map, dma_ended);
 	else
 		dma_ended(d, 0);
 }

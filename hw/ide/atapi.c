@@ -255,8 +255,8 @@ static void blocks_by_dma(struct ide_drive *d, const struct ide_map *map)
 		blocks_read(d, 0);
 		return;
 	}
-	ide_submit(d, BLK_READ, 0, (uint64_t)cd->lba * CD_BLOCK,
-		   there < map->len ? there : map->len, map->iov, map->n, blocks_read);
+	ide_submit_map(d, BLK_READ, 0, (uint64_t)cd->lba * CD_BLOCK,
+		       there < map->len ? there : map->len, map, blocks_read);
 }
 
 static void read_blocks(struct ide_drive *d, uint32_t lba, uint32_t n, unsigned block_len)

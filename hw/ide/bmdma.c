@@ -154,7 +154,7 @@ enum ide_dma_end ide_dma_done(struct ide_channel *ch)
  * While data are being moved stopping is a wish: the controller stays active until
  * nothing can reach memory any more, and is not started again before.
  */
-static void write_command(struct ide_channel *ch, uint8_t val)
+void ide_bm_command(struct ide_channel *ch, uint8_t val)
 {
 	struct ide_bm *bm = &ch->bm;
 	uint8_t was = bm->command;
@@ -178,6 +178,7 @@ static uint64_t bm_read(void *dev, uint64_t off, unsigned size)
 {
 	const struct ide_bm *bm = &((struct ide_channel *)dev)->bm;
 
+	ide_bell_hear(dev);
 	switch (off) {
 	case 0:
 		return bm->command;
@@ -199,8 +200,9 @@ static void bm_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	struct ide_bm *bm = &ch->bm;
 	unsigned shift = 8 * (off & 3);
 
+	ide_bell_hear(ch);
 	if (off == 0)
-		write_command(ch, (uint8_t)val);
+		ide_bm_command(ch, (uint8_t)val);
 	else if (off == 2)
 		bm->status = (uint8_t)((val & IDE_BM_CAPABLE) | (bm->status & IDE_BM_ACTIVE) |
 				       (bm->status & ~val & (IDE_BM_INT | IDE_BM_ERROR)));

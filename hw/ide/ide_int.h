@@ -5,6 +5,7 @@
  *   piix3_ide.c   the PCI function: where the ports are, reset
  *   ide_port.c    a channel: task file, selection, resets, PIO (ATA/ATAPI-6)
  *   bmdma.c       its bus master: registers and descriptor tables (82371SB)
+ *   ide_bell.c    doorbells by which it is started
  *   ide_io.c      requests to the block layer and back
  *   ata.c         commands of disks; ata_identify.c, ata_smart.c: what they tell of themselves
  *   atapi.c       packet commands (SFF-8020i, MMC); atapi_data.c: what they answer
@@ -26,6 +27,7 @@
 #include "bus.h"
 #include "dev.h"
 #include "log.h"
+#include "loop.h"
 
 struct gmem;
 struct ide_channel;
@@ -68,6 +70,7 @@ enum {
 	IDE_SECTOR = 512,
 	IDE_BUFFER = 64 << 10, /* of a drive */
 	IDE_PRD_MOST = 8192, /* entries of a table: it does not cross 64 KiB */
+	IDE_BELLS = 2, /* of a channel: to start its bus master in either direction */
 };
 
 /* --- the bus master (bmdma.c) --- */
@@ -226,6 +229,10 @@ struct ide_channel {
 	bool posted; /* ide_run_queued is on its way to the main loop */
 	bool in_done; /* ... or will be called by the caller of a done */
 	struct io_region command_ports, control_port, bm_ports;
+	struct {
+		int fd; /* -1: none */
+		struct loop_fd watch;
+	} bell[IDE_BELLS];
 };
 
 /* --- ide_port.c; the channel's lock is held --- */
@@ -266,10 +273,31 @@ bool ide_dma_stopped(const struct ide_drive *d);
 /* The drive waits for somebody to take or bring more data. */
 void ide_dma_starve(struct ide_drive *d);
 
+/* What is written to the command register. */
+void ide_bm_command(struct ide_channel *ch, uint8_t val);
+
+/* --- ide_bell.c --- */
+void ide_bell_init(struct ide_channel *ch);
+void ide_bell_fini(struct ide_channel *ch);
+/* The bus master's ports have been mapped. No lock of the channel's held. */
+void ide_bell_map(struct ide_channel *ch);
+/* Carries out what was written by doorbell. */
+void ide_bell_hear(struct ide_channel *ch);
+/* The same where it could make a difference: before an access that is not the bus master's. */
+static inline void ide_bell_sync(struct ide_channel *ch)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (ch->drive[i] && ch->drive[i]->dma_go)
+			ide_bell_hear(ch);
+}
+
 /* --- ide_io.c --- */
 /* Reads, writes, discards or flushes; off and len are bytes. iov must stay until done. */
 void ide_submit(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off, uint64_t len,
 		struct iovec *iov, unsigned n_iov, void (*done)(struct ide_drive *d, int ret));
+/* The same with the first len bytes of what a table describes. */
+void ide_submit_map(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off, uint64_t len,
+		    const struct ide_map *map, void (*done)(struct ide_drive *d, int ret));
 /* The same with the drive's buffer. */
 void ide_submit_buffer(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off,
 		       unsigned len, void (*done)(struct ide_drive *d, int ret));

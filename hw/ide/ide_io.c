@@ -106,6 +106,15 @@ void ide_submit(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t of
 	ide_post(d->ch);
 }
 
+void ide_submit_map(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off, uint64_t len,
+		    const struct ide_map *map, void (*end)(struct ide_drive *d, int ret))
+{
+	unsigned n = map->n;
+
+	iov_discard_back(map->iov, &n, map->len - len);
+	ide_submit(d, op, flags, off, len, map->iov, n, end);
+}
+
 void ide_submit_buffer(struct ide_drive *d, enum blk_op op, unsigned flags, uint64_t off,
 		       unsigned len, void (*end)(struct ide_drive *d, int ret))
 {
@@ -181,9 +190,14 @@ void ide_take(void *ctx)
 {
 	struct ide_drive *d = ctx;
 
-	pthread_mutex_lock(&d->ch->lock);
-	ide_run_queued(d->ch);
-	pthread_mutex_unlock(&d->ch->lock);
+	struct ide_channel *ch = d->ch;
+
+	pthread_mutex_lock(&ch->lock);
+	ch->in_done = true;
+	ide_bell_hear(ch);
+	ch->in_done = false;
+	ide_run_queued(ch);
+	pthread_mutex_unlock(&ch->lock);
 }
 
 void ide_drain(struct ide_drive *d)

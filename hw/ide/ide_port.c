@@ -290,6 +290,7 @@ static uint64_t command_read(void *dev, uint64_t off, unsigned size)
 {
 	uint64_t val = 0;
 
+	ide_bell_sync(dev);
 	if (off == IDE_DATA) {
 		move(dev, &val, size, size, false);
 		return val;
@@ -301,6 +302,7 @@ static uint64_t command_read(void *dev, uint64_t off, unsigned size)
 
 static void command_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
+	ide_bell_sync(dev);
 	if (off == IDE_DATA) {
 		move(dev, &val, size, size, true);
 		return;
@@ -338,6 +340,7 @@ const struct io_ops ide_command_ops = {
 
 static uint64_t control_read(void *dev, uint64_t off, unsigned size)
 {
+	ide_bell_sync(dev);
 	return status(dev);
 }
 
@@ -346,6 +349,7 @@ static void control_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 	struct ide_channel *ch = dev;
 	uint8_t was = ch->control;
 
+	ide_bell_sync(ch);
 	ch->control = (uint8_t)val;
 	if (val & ~(uint64_t)was & IDE_SRST)
 		begin_soft_reset(ch);
@@ -370,10 +374,12 @@ void ide_channel_init(struct ide_channel *ch, struct machine *m, unsigned index)
 	ch->index = index;
 	ch->irq = &m->isa_irq[index ? 15 : 14];
 	ch->bm.iov = calloc(IDE_PRD_MOST, sizeof(*ch->bm.iov));
+	ide_bell_init(ch);
 }
 
 void ide_channel_fini(struct ide_channel *ch)
 {
+	ide_bell_fini(ch);
 	free(ch->bm.iov);
 	ch->bm.iov = NULL;
 	pthread_mutex_destroy(&ch->lock);

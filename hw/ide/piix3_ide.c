@@ -65,6 +65,14 @@ static void cfg_written(struct pci_fn *fn, unsigned off, unsigned size)
 		update(fn->ctx);
 }
 
+static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
+{
+	struct piix3_ide *s = fn->ctx;
+
+	for (unsigned i = 0; mapped && i < 2; i++)
+		ide_bell_map(&s->ch[i]);
+}
+
 /* Channels without a drive stay off: looking for one there takes kernels a long time. */
 static void firmware(struct pci_fn *fn)
 {
@@ -75,7 +83,11 @@ static void firmware(struct pci_fn *fn)
 			pci_config_write(s->dev.m, fn->devfn, IDETIM + 2 * i + 1, IDETIM_DECODE, 1);
 }
 
-static const struct pci_fn_ops fn_ops = { .cfg_written = cfg_written, .firmware = firmware };
+static const struct pci_fn_ops fn_ops = {
+	.cfg_written = cfg_written,
+	.bar_mapped = bar_mapped,
+	.firmware = firmware,
+};
 
 /* --- life ------------------------------------------------------------------------- */
 

@@ -43,6 +43,14 @@ t_linux_disk_micro() {
 		-drive "file=$T/source.img,format=raw,if=virtio,readonly=on"
 	disk_is_right
 }
+limit[linux_disk_ide]=290
+t_linux_disk_ide() { # the file system on IDE, by DMA; what it is to hold comes from a virtio disk
+	disk_files
+	truncate -s 1M "$T/vda"
+	linux "$LINUX_UP/vmlinux" 'posada.test=disk posada.disk=sda' -m 96 -hda "$T/disk.img" \
+		-drive "file=$T/vda,format=raw,if=virtio" -drive "file=$T/source.img,format=raw,if=virtio,readonly=on"
+	disk_is_right
+}
 limit[linux_disk_packed]=290
 t_linux_disk_packed() {
 	disk_files

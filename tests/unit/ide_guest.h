@@ -72,6 +72,53 @@ void loop_defer_cancel(struct loop *l, struct loop_defer *d)
 	d->queued = false;
 }
 
+/* Doorbells, which ring when the test says so. */
+static struct loop_fd *bells[8];
+static struct {
+	uint64_t addr;
+	int64_t match;
+	int fd;
+} ide_bells[8];
+static unsigned n_ide_bells;
+
+int loop_fd_add(struct loop *l, struct loop_fd *f, int fd, uint32_t events,
+		void (*cb)(void *ctx, uint32_t epoll_events), void *ctx)
+{
+	unsigned i = 0;
+
+	*f = (struct loop_fd){ .fd = fd, .cb = cb, .ctx = ctx, .events = events };
+	while (bells[i])
+		ck_assert_uint_lt(++i, 8);
+	bells[i] = f;
+	return 0;
+}
+
+void loop_fd_del(struct loop_fd *f)
+{
+	for (unsigned i = 0; i < 8; i++)
+		if (bells[i] == f)
+			bells[i] = NULL;
+}
+
+/* As KVM does it: nobody's handler is called. */
+static inline void ring(uint16_t addr, uint8_t val)
+{
+	for (unsigned i = 0; i < n_ide_bells; i++) {
+		if (ide_bells[i].addr == addr && ide_bells[i].match == val) {
+			eventfd_write(ide_bells[i].fd, 1);
+			return;
+		}
+	}
+	ck_abort_msg("no doorbell for %x at %x", val, addr);
+}
+
+static inline void hear_bells(void)
+{
+	for (unsigned i = 0; i < 8; i++)
+		if (bells[i] && fake_readable(bells[i]->fd))
+			bells[i]->cb(bells[i]->ctx, bells[i]->events);
+}
+
 /* What has been posted or deferred, and timers that are due. */
 static inline void run_loop(void)
 {
@@ -113,6 +160,14 @@ static void note_tray(void *ctx, struct blk *b, bool open)
 	ide_host.tray_open = open;
 }
 
+/* What the block layer asks of its users. */
+static int well_formed(const struct blk_io *io)
+{
+	if (io->op == BLK_READ || io->op == BLK_WRITE)
+		ck_assert_uint_eq(iov_len(io->iov, io->n_iov), io->len);
+	return 0;
+}
+
 static inline void ide_setup(void)
 {
 	static const struct blk_host host = { .io_error = note_error, .tray_moved = note_tray };
@@ -125,6 +180,7 @@ static inline void ide_setup(void)
 	fake_disk.lim = (struct blk_limits){
 		.align = 1, .mem_align = 1, .max_iov = 1024, .max_len = 1 << 30
 	};
+	fake_disk.decide = well_formed;
 	fake.m.loop = (struct loop *)&ide_loop;
 	ck_assert_int_eq(blk_set_create(&fake.m.blks, fake.m.loop, &host, &e), 0);
 	board();

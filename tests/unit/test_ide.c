@@ -567,6 +567,72 @@ START_TEST(dma_longest_table)
 }
 END_TEST
 
+static int set_bell(void *ctx, bool mmio, uint64_t addr, unsigned size, int64_t match, int fd,
+		    bool add)
+{
+	ck_assert(!mmio && size == 1);
+	if (add) {
+		ide_bells[n_ide_bells].addr = addr;
+		ide_bells[n_ide_bells].match = match;
+		ide_bells[n_ide_bells++].fd = fd;
+	} else {
+		n_ide_bells--;
+	}
+	return 0;
+}
+
+/* The write that starts it goes past the handler; everybody sees it in its place. */
+START_TEST(doorbells)
+{
+	static const struct bus_doorbell_ops ops = { .set = set_bell };
+
+	n_ide_bells = 0;
+	fake.m.pio.doorbell_ops = &ops;
+	disk();
+	ck_assert_uint_eq(n_ide_bells, 4);
+	for (unsigned how = 0; how < 4; how++) {
+		memset(guest(DATA), 0, 1024);
+		prd(0, DATA, 1024, true);
+		bm_prepare(true);
+		if (how != 3)
+			command28(LBA, 9, 2, 0xc8);
+		ring(BM, 9);
+		if (how == 0)
+			hear_bells();
+		else if (how == 1)
+			ck_assert_uint_eq(inb(bm_port(2)) & 7, 1);
+		else if (how == 2)
+			ck_assert_uint_eq(alt_status() & (BSY | DRQ), BSY);
+		else
+			command28(LBA, 9, 2, 0xc8);
+		hear_bells();
+		run_loop();
+		ck_assert_uint_eq(bm_end(), 4);
+		ck_assert_uint_eq(took_irq(), READY);
+		is_sectors(guest(DATA), 9, 2);
+	}
+	/* Stopped before anybody heard of it; a reset. */
+	command28(LBA, 9, 2, 0xc8);
+	ring(BM, 9);
+	outb(bm_port(0), 8);
+	run_loop();
+	ck_assert_uint_eq(inb(bm_port(2)) & 1, 0);
+	ck_assert_uint_eq(took_irq(), READY | ERR);
+	fake_disk.manual = true;
+	bm_prepare(true);
+	command28(LBA, 9, 2, 0xc8);
+	ring(BM, 9);
+	power_up();
+	ck_assert_uint_eq(inb(bm_port(2)), 0);
+	ck_assert_uint_eq(fake_disk.n_waiting, 0);
+	hear_bells();
+	run_loop();
+	ck_assert_uint_eq(inb(bm_port(2)), 0);
+	cfg_write(IDE_FN, PCI_COMMAND, 0, 2);
+	ck_assert_uint_eq(n_ide_bells, 0);
+}
+END_TEST
+
 START_TEST(no_mastering)
 {
 	disk();
@@ -970,12 +1036,21 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		pci_function,   without_firmware,  places,        signatures,  identity,
-		pio_read,       pio_read_many,     read_multiple, pio_write,   chs,
-		beyond_the_end, high_order_bytes,  dma_read,      dma_write,   dma_sizes,
-		dma_bad_tables, dma_longest_table, no_mastering,  dma_stopped, reset_in_flight,
-		bad_sectors,    interrupt_line,    features,      power,       smart_commands,
-		trimming,       master_and_slave,  hostile,
+		pci_function,    without_firmware,
+		places,          signatures,
+		identity,        pio_read,
+		pio_read_many,   read_multiple,
+		pio_write,       chs,
+		beyond_the_end,  high_order_bytes,
+		dma_read,        dma_write,
+		dma_sizes,       dma_bad_tables,
+		doorbells,       dma_longest_table,
+		no_mastering,    dma_stopped,
+		reset_in_flight, bad_sectors,
+		interrupt_line,  features,
+		power,           smart_commands,
+		trimming,        master_and_slave,
+		hostile,
 	};
 
 	return run_tests("ide", ide_setup, ide_teardown, tests, sizeof(tests) / sizeof(tests[0]));

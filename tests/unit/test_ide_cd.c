@@ -480,8 +480,7 @@ START_TEST(dvd)
 	ck_assert_int_eq(simple(0x00), -6);
 	ck_assert_int_gt(pio(PACKET(0x46, 0, 0, 0, 0, 0, 0, 4, 0), 0xfffe), 0);
 	ck_assert_uint_eq(be16(buf + 6), 0x10);
-	ck_assert_int_eq(pio(PACKET(0xad, 0, 0, 0, 0, 0, 0, 0, 16, 0), 0xfffe),
-			 2052);
+	ck_assert_int_eq(pio(PACKET(0xad, 0, 0, 0, 0, 0, 0, 0, 16, 0), 0xfffe), 2052);
 	ck_assert_uint_eq(be32(buf + 12), 0x30000 + (1 << 21) - 1);
 	ck_assert_int_eq(pio(PACKET(0xad, 0, 0, 0, 0, 0, 0, 1, 16, 0), 0xfffe), 8);
 	ck_assert_int_eq(pio(PACKET(0xad, 0, 0, 0, 0, 0, 0, 9, 16, 0), 0xfffe), -5);
