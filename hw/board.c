@@ -230,13 +230,16 @@ static int add_disk(struct machine *m, struct entry *x, const char *disk, bool i
 	return machine_add_device_arg(m, text, e);
 }
 
-/* An empty CD drive, as PCs come with one, unless there is another or its place is taken. */
+/*
+ * An empty CD drive, as PCs come with one, unless there is another or its place is taken. Kernels
+ * that are started without firmware need not spend time on looking into it.
+ */
 static int add_default_cd(struct machine *m, const struct config *cfg, struct err *e)
 {
 	struct drive d;
 	int rc;
 
-	if (cfg->nodefaults || ide_taken(m, CD_PLACE))
+	if (cfg->nodefaults || !m->bios || ide_taken(m, CD_PLACE))
 		return 0;
 	for (const struct dev *dev = m->devices; dev; dev = dev->next)
 		if (!strcmp(dev->cls->name, "ide-cd"))

@@ -196,6 +196,12 @@ struct blk_throttle; /* throttle.h: limits by I/O operations and bytes */
 int blk_set_throttle(struct blk *b, const struct blk_throttle *t, struct err *e);
 const struct blk_throttle *blk_get_throttle(const struct blk *b);
 
+/*
+ * The format of an image of size bytes that begins with buf: a name, perhaps of one that this
+ * version cannot open; "raw" for all else.
+ */
+const char *blk_probe_image(const uint8_t *buf, size_t n, uint64_t size);
+
 /* "-drive help", "-blockdev help": formats and protocols. */
 void blk_help(FILE *f);
 

@@ -92,6 +92,11 @@ int boot_load(const struct boot_request *rq, struct boot_entry *out, struct err 
 int boot_load_image(const struct boot_request *rq, const void *image, size_t len,
 		    struct boot_entry *out, struct err *e);
 
+/* Whether what begins with these bytes is a kernel, not compressed: its first 8 KiB are enough. */
+bool boot_is_kernel(const uint8_t *p, size_t n);
+/* What it looks like when it is none, as in "a text file"; 160 bytes hold all there is to say. */
+void boot_describe(const uint8_t *p, size_t n, char *out, size_t room);
+
 /* --- decompression on the host (src/boot/decompress.c) --- */
 
 enum compression {

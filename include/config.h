@@ -36,6 +36,7 @@ struct machine_opts {
 
 struct config {
 	uint64_t ram_size;
+	bool have_ram; /* -m was given */
 	unsigned n_cpus;
 	const char *cpu; /* "host,+x,-y,z=off" or NULL; see cpuid_parse */
 	enum machine_type machine; /* index into machine_names */
@@ -49,6 +50,7 @@ struct config {
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;
 	const char *hd[4]; /* -hda .. -hdd */
+	struct strlist files; /* named without an option; see autodetect.h */
 	const char *cdrom; /* -cdrom: in the place of -hdc */
 	const char *debugcon;
 	const char *screendump; /* FILE[,after=SECONDS] or NULL */
@@ -65,6 +67,7 @@ struct config {
 
 #define SMP_MAX 255
 #define RAM_DEFAULT (128ull << 20)
+#define RAM_WITH_BIOS (512ull << 20) /* for a disk or ISO image named without an option */
 #define RAM_MAX (4ull << 40)
 
 enum cmdline_result { CMDLINE_RUN = 0, CMDLINE_DONE = 1 /* help or version was printed */ };

@@ -93,6 +93,7 @@ static int set_m(struct config *cfg, const char *arg, struct err *e)
 	if (!rc && cfg->ram_size > RAM_MAX)
 		rc = err_set(e, ERR_USAGE, ERANGE, "%s is more than the supported 4 TiB", size);
 	cfg->ram_size = (cfg->ram_size + 0xfff) & ~0xfffull;
+	cfg->have_ram = true;
 	opts_free(&o);
 	return rc;
 }
@@ -522,6 +523,7 @@ void cmdline_help(bool markdown)
 	if (!markdown)
 		puts("posada " POSADA_VERSION ": a small KVM hypervisor for Linux on x86-64\n"
 		     "usage: posada -kernel FILE [-initrd FILE] [-append TEXT] [OPTIONS]\n"
+		     "       posada FILE...   an ISO or disk image, or a kernel and its ramdisk\n"
 		     "Options take one dash or two.");
 	else
 		puts("| option | what it does |\n|---|---|");
@@ -595,9 +597,10 @@ int cmdline_parse(int argc, char **argv, struct config *cfg, struct err *e)
 		int rc;
 
 		if (word[0] != '-' || !word[1]) {
-			err_set(e, ERR_USAGE, EINVAL, "'%s' is not an option", word);
-			err_hint(e, "to boot a kernel write: posada -kernel %s", word);
-			return -EINVAL;
+			rc = config_add(&cfg->files, word, e);
+			if (rc)
+				return rc;
+			continue;
 		}
 		word += word[1] == '-' ? 2 : 1;
 		for (o = options; o->name && strcmp(o->name, word); o++)
@@ -629,7 +632,8 @@ void cmdline_free(struct config *cfg)
 	struct strlist *lists[] = { &cfg->smbios, &cfg->serial,        &cfg->chardev,
 				    &cfg->device, &cfg->qmp,           &cfg->monitor,
 				    &cfg->mon,    &cfg->drive,         &cfg->blockdev,
-				    &cfg->object, &cfg->firmware_dirs, &cfg->fw_cfg };
+				    &cfg->object, &cfg->firmware_dirs, &cfg->fw_cfg,
+				    &cfg->files };
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);

@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "autodetect.h"
 #include "chardev.h"
 #include "config.h"
 #include "display.h"
@@ -263,6 +264,7 @@ int main(int argc, char **argv)
 		}
 		return 0;
 	}
+	rc = rc ? rc : autodetect(&p.cfg, argc, argv, &err);
 	if (!rc && !p.cfg.kernel && !p.cfg.machine_opts.dumpdtb && p.cfg.machine == MACHINE_MICRO) {
 		rc = err_set(&err, ERR_USAGE, EINVAL, "nothing to boot");
 		err_hint(&err, "this machine has no firmware: name a kernel with -kernel FILE");

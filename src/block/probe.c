@@ -46,6 +46,11 @@ const char *blk_probe_buf(const uint8_t *buf, size_t n, uint64_t size)
 	return "raw";
 }
 
+const char *blk_probe_image(const uint8_t *buf, size_t n, uint64_t size)
+{
+	return blk_probe_buf(buf, n < BLK_PROBE_SIZE ? n : BLK_PROBE_SIZE, size);
+}
+
 int blk_probe(struct blk_node *file, const char **format, struct err *e)
 {
 	uint8_t buf[BLK_PROBE_SIZE];

@@ -138,3 +138,17 @@ struct description describe_image(const struct boot_image *img)
 	}
 	return d;
 }
+
+bool boot_is_kernel(const uint8_t *p, size_t n)
+{
+	const struct boot_image img = { p, n };
+
+	return linux_is_bzimage(&img) || elf_is(&img) || multiboot_find(&img) >= 0;
+}
+
+void boot_describe(const uint8_t *p, size_t n, char *out, size_t room)
+{
+	const struct boot_image img = { p, n };
+
+	snprintf(out, room, "%s", describe_image(&img).s);
+}

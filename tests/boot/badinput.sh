@@ -6,8 +6,8 @@
 K=(-nographic -kernel build/guests/hello.elf)
 
 # --- the command line: 64
-t_bad_no_kernel() {
-	vm -nographic
+t_bad_no_kernel() { # the PC has firmware, which looks for itself
+	vm -M micro -nographic
 	refused 64 'kernel'
 }
 t_bad_option() {
@@ -20,7 +20,7 @@ t_bad_option_value_missing() {
 }
 t_bad_stray_word() {
 	vm "${K[@]}" disk.img
-	refused 64 'disk.img'
+	refused 66 'disk.img: No such file'
 }
 t_bad_m() {
 	local m

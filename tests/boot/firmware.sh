@@ -267,3 +267,47 @@ t_bios_bad_fw_cfg() {
 	vm "${BIOS[@]}" -fw_cfg "name=opt/x,file=$T/nothing"
 	refused 66 'nothing'
 }
+
+# --- files without options
+t_auto_disk() {
+	need_bios
+	boot_disk "$T/disk" q
+	vm -device isa-debug-exit,iobase=0x501,iosize=2 "$T/disk"
+	expect_status 33
+	expect_err "the same as: posada -device isa-debug-exit,iobase=0x501,iosize=2 -hda $T/disk -m 512"
+	order_is 'Hard Disk,'
+}
+t_auto_iso_and_disk() { # from the CD first, then from the disk
+	need_bios
+	boot_disk "$T/disk" q
+	boot_cd "$T/iso" c
+	bios "$T/iso" "$T/disk"
+	expect_status 33
+	expect_err "the same as: posada .* -cdrom $T/iso -hda $T/disk -boot once=d"
+	order_is 'DVD/CD,Hard Disk,'
+}
+t_auto_iso() {
+	need_bios
+	boot_cd "$T/iso" q
+	bios "$T/iso"
+	expect_status 33
+	expect_err "the same as: posada .* -cdrom $T/iso -boot d"
+	order_is 'DVD/CD,'
+}
+t_auto_kernel() {
+	need_kvm
+	echo 070701 >"$T/initrd"
+	vm -device isa-debug-exit,iobase=0x501,iosize=2 -nographic $G/hello.elf "$T/initrd"
+	expect_status 33
+	expect_err "the same as: posada .* -kernel $G/hello.elf -initrd $T/initrd"
+	expect_out 'Hello from 64-bit mode'
+}
+t_auto_refused() {
+	echo 'just text' >"$T/text"
+	vm "$T/text"
+	refused 66 "$T/text is no ISO image.*a text file" '-hda'
+	vm "$T"
+	refused 66 'is a directory' 'fsdev'
+	vm hda
+	refused 66 'hda: No such file' '-help'
+}

@@ -24,16 +24,16 @@ t_ide_devices() {
 		-device ide-cd,drive=c0,bus=ide.1,unit=0,model='A CD' -device ide-hd,drive=d0,bus=ide.0,unit=0,serial=S1
 }
 t_ide_hda() {
-	ide cd=empty -hda "$T/disk" # sector 0 keeps its text, so the guess that it is raw holds
+	ide cd=empty -drive if=ide,media=cdrom,index=2,id=ide1-cd0 -hda "$T/disk" # sector 0 keeps its text, so the guess that it is raw holds
 	expect_err 'raw was guessed'
 }
 t_ide_no_cd() { ide cd=none -nodefaults -serial stdio -drive "file=$T/disk,format=raw"; }
-t_ide_smp() { ide cd=empty -smp 2 -drive "file=$T/disk,format=raw,cache=none"; }
+t_ide_smp() { ide cd=empty -drive if=ide,media=cdrom,index=2,id=ide1-cd0 -smp 2 -drive "file=$T/disk,format=raw,cache=none"; }
 t_ide_qcow2() {
 	need qemu-img
 	disk 5
 	qemu-img convert -q -f raw -O qcow2 "$T/disk" "$T/disk.qcow2"
-	checked ide -append cd=empty -hda "$T/disk.qcow2"
+	checked ide -append cd=empty -drive if=ide,media=cdrom,index=2 -hda "$T/disk.qcow2"
 	qemu-img convert -q -f qcow2 -O raw "$T/disk.qcow2" "$T/disk"
 	disk_has 7
 }
@@ -48,7 +48,7 @@ t_ide_truncated_cd() {
 t_ide_media() {
 	disk 5
 	cd_image
-	monitored hang -append how=idle -drive "file=$T/disk,format=raw"
+	monitored hang -append how=idle -drive "file=$T/disk,format=raw" -drive if=ide,media=cdrom,index=2,id=ide1-cd0
 	ask '{"execute":"query-block"}' "$(human 'info block')" "$(human "change ide1-cd0 $T/cd raw")" "$(human 'info block ide1-cd0')" \
 		'{"execute":"eject","arguments":{"device":"ide1-cd0"}}' '{"execute":"eject","arguments":{"device":"ide0-hd0"}}' \
 		"{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"device\":\"ide1-cd0\",\"filename\":\"$T/nothing\"}}" \

@@ -274,7 +274,6 @@ START_TEST(bad_command_lines)
 		{ "--nograhpic", "unknown option '--nograhpic'", "did you mean '-nographic'?" },
 		{ "-hde x", "unknown option '-hde'", "" },
 		{ "-kernel", "-kernel wants an argument", "-kernel FILE" },
-		{ "vmlinux", "'vmlinux' is not an option", "posada -kernel vmlinux" },
 		{ "-machine pd", "no machine 'pd'", "did you mean 'pc'?" },
 		{ "-machine pc,memry=memfd", "no property 'memry'", "did you mean 'memory'?" },
 		{ "-machine accel=tcg", "no accelerator 'tcg'", "" },
