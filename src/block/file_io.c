@@ -525,6 +525,14 @@ static int known(const struct file *f, const struct blk_io *io)
 	return io->len ? 1 : 0;
 }
 
+/* Filters above show the same bytes. */
+static void grow(struct blk_node *n, uint64_t size)
+{
+	n->size = size;
+	for (struct blk_node *p = n->parent; p && p->drv->filter; p = p->parent)
+		p->size = size;
+}
+
 void file_submit(struct blk_node *n, struct blk_io *io)
 {
 	struct file *f = n->p;
@@ -549,7 +557,7 @@ void file_submit(struct blk_node *n, struct blk_io *io)
 	q->extends = (io->op == BLK_WRITE || io->op == BLK_WRITE_ZEROES) && !f->blkdev &&
 		     io->off + io->len > n->size;
 	if (q->extends)
-		n->size = io->off + io->len;
+		grow(n, io->off + io->len);
 	place(q);
 }
 

@@ -596,6 +596,8 @@ long qcow2_snaps_find(const struct qcow2_snaps *t, const char *id_or_name);
 int qcow2_snaps_add(struct qcow2 *q, struct qcow2_snaps *t, const struct blk_snapshot *info,
 		    struct err *e);
 void qcow2_snaps_remove(struct qcow2_snaps *t, long i);
+/* Gives entry i the extra data that version 3 wants. -ENOMEM. */
+int qcow2_snaps_complete(const struct qcow2 *q, struct qcow2_snaps *t, uint32_t i);
 /* The table for the file: t->bytes of it, malloc'd; NULL: no memory. */
 void *qcow2_snaps_pack(const struct qcow2_snaps *t);
 uint64_t qcow2_snap_vm_size(const struct qcow2_snap *s);

@@ -416,6 +416,95 @@ static int check_snapshots(struct check *c)
 	return rc;
 }
 
+/* --- the snapshot table: entries that make what comes behind them unreadable --- */
+
+/* [co] Behind all that is there, so that no refcount, right or wrong, matters. */
+static int place_snapshots(struct qcow2 *q, const struct qcow2_snaps *t)
+{
+	uint64_t host = qcow2_clusters(q, q->node->file->size) << q->cluster_bits;
+	void *table = qcow2_snaps_pack(t);
+	int rc = table ? co_pwrite(q->node->file, host, table, t->bytes, 0) : -ENOMEM;
+
+	free(table);
+	if (!rc)
+		q->hdr.snapshots_offset = cpu_to_be64(host);
+	return rc ? rc : co_flush(q->node->file);
+}
+
+/* Entries of the table that can be read and have an end, of those that there are to be. */
+static int readable_snapshots(struct check *c, struct qcow2_snaps *t, uint32_t *readable)
+{
+	uint32_t extra;
+	struct err e;
+	int rc = qcow2_snaps_load(c->q, t, &e);
+
+	*readable = t->n;
+	if (rc != -EINVAL)
+		return rc;
+	/* One whose L1 table is too large has an end, and is mended where it is. */
+	extra = be32_to_cpu(t->s[t->n - 1].fixed.extra_size);
+	if (extra <= QCOW2_SNAPSHOT_EXTRA_MAX &&
+	    be32_to_cpu(t->s[t->n - 1].fixed.l1_size) > QCOW2_L1_MAX / 8)
+		return rc;
+	qcow2_snaps_remove(t, t->n - 1);
+	*readable = t->n;
+	return 0;
+}
+
+static bool incomplete(const struct qcow2 *q, const struct qcow2_snap *s)
+{
+	return q->v3 && be32_to_cpu(s->fixed.extra_size) < 16;
+}
+
+/* [co] */
+static int mend_snapshots(struct check *c, struct qcow2_snaps *t, uint32_t readable)
+{
+	struct qcow2 *q = c->q;
+	uint32_t all = be32_to_cpu(q->hdr.nb_snapshots), short_ones = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < readable; i++) {
+		if (!incomplete(q, &t->s[i]))
+			continue;
+		short_ones++;
+		qcow2_check_say(c->out, "%s snapshot table entry %u is incomplete", found(c, true),
+				i);
+		rc = qcow2_snaps_complete(q, t, i);
+	}
+	for (uint32_t i = readable; i < all; i++)
+		qcow2_check_say(c->out,
+				"%s snapshot table entry %u reaches behind the end of the file, or "
+				"cannot be told from others: it is dropped",
+				found(c, true), i);
+	if (!rc && short_ones)
+		rc = place_snapshots(q, t);
+	if (rc || (!short_ones && readable == all))
+		return rc;
+	q->hdr.nb_snapshots = cpu_to_be32(readable);
+	if (!readable)
+		q->hdr.snapshots_offset = cpu_to_be64(0);
+	return qcow2_write_header(q, offsetof(struct qcow2_header, nb_snapshots),
+				  offsetof(struct qcow2_header, incompatible_features));
+}
+
+/* [co] */
+static int check_snapshot_table(struct check *c)
+{
+	struct qcow2_snaps t = { 0 };
+	uint32_t readable;
+	int rc;
+
+	if (!(c->fix & BLK_FIX_ERRORS) || !c->q->hdr.nb_snapshots.raw)
+		return 0;
+	rc = readable_snapshots(c, &t, &readable);
+	if (!rc)
+		rc = mend_snapshots(c, &t, readable);
+	else if (rc != -ENOMEM)
+		rc = 0; /* it will be told */
+	qcow2_snaps_free(&t);
+	return rc;
+}
+
 /* --- bitmaps --- */
 
 static bool stale_bitmaps(struct qcow2 *q)
@@ -551,7 +640,9 @@ static int check(void *arg)
 
 	if (c->fix & BLK_FIX_ERRORS)
 		fill_up(c->q);
-	rc = check_bitmaps(c);
+	rc = check_snapshot_table(c);
+	if (!rc)
+		rc = check_bitmaps(c);
 
 	for (unsigned round = 0; !rc && round < ROUNDS; round++) {
 		walk_again(c);

@@ -347,6 +347,23 @@ void qcow2_snaps_remove(struct qcow2_snaps *t, long i)
 	measure(t);
 }
 
+int qcow2_snaps_complete(const struct qcow2 *q, struct qcow2_snaps *t, uint32_t i)
+{
+	struct qcow2_snap *s = &t->s[i];
+	struct be64 field[2] = { cpu_to_be64(qcow2_snap_vm_size(s)),
+				 cpu_to_be64(qcow2_snap_disk_size(q, s)) };
+	uint8_t *extra = malloc(sizeof(field));
+
+	if (!extra)
+		return -ENOMEM;
+	memcpy(extra, field, sizeof(field));
+	free(s->extra);
+	s->extra = extra;
+	s->fixed.extra_size = cpu_to_be32(sizeof(field));
+	measure(t);
+	return 0;
+}
+
 void *qcow2_snaps_pack(const struct qcow2_snaps *t)
 {
 	uint8_t *buf = calloc(1, t->bytes ? t->bytes : 1), *p = buf;

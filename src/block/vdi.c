@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -24,36 +23,15 @@
 #include "internal.h"
 #include "mapped.h"
 #include "props.h"
-#include "wire/vdi.h"
+#include "vdi_int.h"
 
 extern const struct blk_driver blk_vdi;
 
-enum { SECTOR = 512, PER_SECTOR = SECTOR / sizeof(struct le32), CREATE_BLOCK = 1 << 20 };
-
-struct vdi {
-	struct vdi_header header;
-	struct le32 *map; /* whole sectors */
-	uint32_t blocks, block_size;
-	uint64_t data; /* where the blocks begin */
-	uint32_t allocated; /* entries of the map that have a block */
-	uint32_t next; /* the first block at the end of the file that no entry has */
-	struct mapped_dirty dirty; /* of the map */
-	struct co_lock lock; /* held while a block is allocated, or the map written */
-};
+enum { SECTOR = VDI_SECTOR, PER_SECTOR = VDI_PER_SECTOR, CREATE_BLOCK = 1 << 20 };
 
 static int vdi_probe(const uint8_t *buf, size_t n, uint64_t size)
 {
 	return n >= 68 && !memcmp(buf + 64, "\x7f\x10\xda\xbe", 4) ? 100 : 0;
-}
-
-static bool has_block(uint32_t entry)
-{
-	return entry != VDI_UNALLOCATED && entry != VDI_DISCARDED;
-}
-
-static uint64_t place_of(const struct vdi *v, uint32_t block)
-{
-	return v->data + (uint64_t)block * v->block_size;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -110,7 +88,7 @@ static int check_sizes(struct blk_node *n, const struct vdi_header *h, struct er
 	if (size > (uint64_t)blocks * block)
 		return mapped_bad(n, e, "VDI header field disk_size", size,
 				  "more than blocks_in_image blocks hold");
-	if (le32_to_cpu(h->blocks_allocated) > blocks)
+	if (le32_to_cpu(h->blocks_allocated) > blocks && !n->open.repair)
 		return mapped_bad(n, e, "VDI header field blocks_allocated",
 				  le32_to_cpu(h->blocks_allocated), "more than blocks_in_image");
 	return 0;
@@ -141,14 +119,19 @@ static int read_map(struct blk_node *n, struct err *e)
 	for (uint32_t i = 0; !rc && i < v->blocks; i++) {
 		uint32_t entry = le32_to_cpu(v->map[i]);
 
-		if (!has_block(entry))
+		if (!vdi_has_block(entry))
 			continue;
 		/* While a disk grows, blocks may be behind the last place for a moment. */
-		if (entry >= v->blocks && place_of(v, entry) + v->block_size > n->file->size)
+		if (entry >= v->blocks && vdi_place(v, entry) + v->block_size > n->file->size) {
+			if (n->open.repair) {
+				v->allocated++;
+				continue;
+			}
 			return err_set(e, ERR_INPUT, EINVAL,
 				       "%s: entry %u of the VDI blocks map is %u: there are only "
 				       "%u blocks",
 				       n->filename, i, entry, v->blocks);
+		}
 		v->allocated++;
 		if (entry >= v->next)
 			v->next = entry + 1;
@@ -194,7 +177,7 @@ static int vdi_map(struct blk_node *n, uint64_t off, uint64_t len, bool wait, st
 	if (m->kind != MAP_DATA)
 		return 0;
 	m->node = n->file;
-	m->off = place_of(v, entry) + in_block;
+	m->off = vdi_place(v, entry) + in_block;
 	return 0;
 }
 
@@ -213,15 +196,16 @@ static int write_block(struct blk_node *n, uint64_t place, uint32_t in_block, ui
 	return rc;
 }
 
-/* The map says that index is at v->next, in memory. */
-static int enter_block(struct vdi *v, uint32_t index)
+int vdi_enter(struct vdi *v, uint32_t index, uint32_t entry)
 {
 	int rc = mapped_dirty_add(&v->dirty, index / PER_SECTOR, v->blocks / PER_SECTOR + 1);
 
 	if (rc)
 		return rc;
-	v->map[index] = cpu_to_le32(v->next++);
-	v->header.blocks_allocated = cpu_to_le32(++v->allocated);
+	v->allocated += vdi_has_block(entry);
+	v->allocated -= vdi_has_block(le32_to_cpu(v->map[index]));
+	v->map[index] = cpu_to_le32(entry);
+	v->header.blocks_allocated = cpu_to_le32(v->allocated);
 	return 0;
 }
 
@@ -244,7 +228,7 @@ static int write_tables(struct blk_node *n)
 	return rc;
 }
 
-static int vdi_settle(struct blk_node *n)
+int vdi_settle(struct blk_node *n)
 {
 	struct vdi *v = n->p;
 	int rc;
@@ -272,9 +256,11 @@ static int vdi_allocate(struct blk_node *n, uint64_t off, uint64_t len, const st
 	}
 	rc = v->next < v->blocks ? 0 : -ENOSPC;
 	if (!rc)
-		rc = write_block(n, place_of(v, v->next), in_block, len, iov, n_iov, flags);
+		rc = write_block(n, vdi_place(v, v->next), in_block, len, iov, n_iov, flags);
 	if (!rc)
-		rc = enter_block(v, index);
+		rc = vdi_enter(v, index, v->next);
+	if (!rc)
+		v->next++;
 	co_unlock(&v->lock);
 	return rc;
 }
@@ -361,13 +347,13 @@ static int clear_places(struct blk_node *n, uint32_t k)
 	for (uint32_t i = 0; !rc && i < v->blocks; i++) {
 		uint32_t from = le32_to_cpu(v->map[i]);
 
-		if (!has_block(from) || from >= k)
+		if (!vdi_has_block(from) || from >= k)
 			continue;
 		if (v->next < k)
 			v->next = k;
-		rc = co_pread(n->file, place_of(v, from), buf, v->block_size);
+		rc = co_pread(n->file, vdi_place(v, from), buf, v->block_size);
 		if (!rc)
-			rc = co_pwrite(n->file, place_of(v, v->next), buf, v->block_size, 0);
+			rc = co_pwrite(n->file, vdi_place(v, v->next), buf, v->block_size, 0);
 		if (!rc) /* the copy is there before the map says so */
 			rc = co_flush(n->file);
 		if (!rc)
@@ -394,7 +380,7 @@ static struct le32 *larger_map(const struct vdi *v, uint32_t blocks, uint32_t k,
 					 ? next++
 					 : VDI_UNALLOCATED;
 
-		map[i] = cpu_to_le32(has_block(entry) ? entry - k : entry);
+		map[i] = cpu_to_le32(vdi_has_block(entry) ? entry - k : entry);
 	}
 	return map;
 }
@@ -428,7 +414,7 @@ static int grow(struct blk_node *n, uint64_t size)
 	h.blocks_in_image = cpu_to_le32(blocks);
 	h.blocks_allocated = cpu_to_le32(v->allocated + more);
 	if (more)
-		rc = co_zero(n->file, place_of(v, v->next), (uint64_t)more * v->block_size, 0);
+		rc = co_zero(n->file, vdi_place(v, v->next), (uint64_t)more * v->block_size, 0);
 	if (!rc)
 		rc = co_pwrite(n->file, le32_to_cpu(h.offset_bmap), map, room, 0);
 	if (!rc)
@@ -573,61 +559,6 @@ static int vdi_create(const char *filename, const struct blk_create *c, struct e
 	if (!rc)
 		rc = write_map(file, (uint32_t)blocks, fixed);
 	return mapped_create_end(file, rc, e);
-}
-
-static void say(const struct blk_check *out, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-static void say(const struct blk_check *out, const char *fmt, ...)
-{
-	char line[128];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (out->say)
-		out->say(out->ctx, line);
-}
-
-static int vdi_check(struct blk_node *n, unsigned fix, struct blk_check *out, struct err *e)
-{
-	const struct vdi *v = n->p;
-	uint32_t in_header = le32_to_cpu(v->header.blocks_allocated);
-	uint8_t *seen;
-
-	if (fix)
-		return err_set(e, ERR_USAGE, ENOTSUP, "%s: VDI images cannot be repaired",
-			       n->filename);
-	seen = calloc(1, v->blocks ? v->blocks : 1);
-	if (!seen)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < v->blocks; i++) {
-		uint32_t entry = le32_to_cpu(v->map[i]);
-
-		if (!has_block(entry))
-			continue;
-		if (entry >= v->blocks) {
-			say(out, "ERROR block %u has place %u: there are only %u", i, entry,
-			    v->blocks);
-			out->corruptions++;
-			continue;
-		}
-		if (seen[entry]++) {
-			say(out, "ERROR block %u has the place of another: %u", i, entry);
-			out->corruptions++;
-			seen[entry] = 1;
-		}
-	}
-	free(seen);
-	if (in_header != v->allocated) {
-		say(out, "ERROR the header counts %u allocated blocks, the map has %u", in_header,
-		    v->allocated);
-		out->corruptions++;
-	}
-	out->total_clusters = v->blocks;
-	out->allocated_clusters = v->allocated;
-	out->image_end_offset = place_of(v, v->next);
-	return 0;
 }
 
 static const struct blk_image_ops vdi_image = {

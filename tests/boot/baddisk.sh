@@ -694,3 +694,14 @@ t_busy_disk_powerdown() {
 	flushed_ones_are_there
 	image_is_free
 }
+
+# A filter below a format shows the file as long as it has become.
+t_blkdebug_growing_file() {
+	local f
+	for f in vdi vmdk vpc qcow2; do
+		build/posada-img create -q -f $f "$T/disk.$f" 8M
+		guest virtio-io -append do=w:0:8,r:0:8:1,w:4096:8,f,r:4096:8:1 -drive \
+			"driver=$f,file.driver=blkdebug,file.image.driver=file,file.image.filename=$T/disk.$f,if=virtio"
+		expect_out '^r:0:8:1: ok' '^r:4096:8:1: ok' '^f: ok'
+	done
+}

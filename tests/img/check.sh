@@ -372,3 +372,34 @@ t_check_other_formats() {
 	both check -r what a.qcow2
 	[ "$status" = 1 ] || fail "exit status $status"
 }
+
+# Entries of the snapshot table: one without what version 3 wants is completed, and what
+# cannot be told from others is dropped, with a line for each.
+t_check_snapshot_table() {
+	local i at table
+	in_p qemu-img create -q -f qcow2 a.qcow2 4M
+	for i in 1 2 3; do
+		in_p qemu-io -c "write -P $i ${i}M 64k" a.qcow2
+		in_p qemu-img snapshot -c s$i a.qcow2
+	done
+	table=$((16#$(od -An -tx1 -j64 -N8 "$T/p/a.qcow2" | tr -d ' ')))
+	at=$((table + 2 * 72)) # of the last: 40 bytes, 24 of extra data, "3", "s3"
+	cp "$T/p/a.qcow2" "$T/p/short.qcow2"
+	cp "$T/p/a.qcow2" "$T/p/long.qcow2"
+	printf '\0\0\0\0' | dd of="$T/p/short.qcow2" bs=1 seek=$((at + 36)) conv=notrunc status=none
+	printf '\200\0\0\0' | dd of="$T/p/long.qcow2" bs=1 seek=$((at - 72 + 36)) conv=notrunc status=none
+	for i in short long; do
+		status=0
+		ours check $i.qcow2 >"$T/p.out" 2>"$T/p.err" || status=$?
+		[ $status = 2 ] || fail "$i: exit status $status: $(cat "$T/p.out" "$T/p.err")"
+		ours check -r all $i.qcow2 >"$T/p.out" 2>"$T/p.err" || fail "$i: $(cat "$T/p.out" "$T/p.err")"
+		case $i in
+		short) says 'Repairing snapshot table entry 2 is incomplete' ;;
+		long) says 'Repairing snapshot table entry 1 .* dropped' && says 'table entry 2 .* dropped' ;;
+		esac
+		sound $i.qcow2
+		in_p qemu-img snapshot -a s1 $i.qcow2
+		in_p qemu-io -c 'read -P 1 1M 64k' -c 'read -P 0 2M 64k' $i.qcow2
+	done
+	[ "$(qemu-img snapshot -l "$T/p/short.qcow2" | grep -c ' s[123] ')" = 2 ] || fail "$(qemu-img snapshot -l "$T/p/short.qcow2")"
+}

@@ -876,12 +876,97 @@ START_TEST(test_vdi_check)
 	write_at("image", 512, two, sizeof(two));
 	must_open("image", NULL, true);
 	ck_assert_int_eq(n->drv->image->check(n, 0, &found, &e), 0);
-	ck_assert_uint_eq(found.corruptions, 2);
+	/* And that place is not in the file. */
+	ck_assert_uint_eq(found.corruptions, 3);
 	ck_assert_uint_eq(found.total_clusters, 4);
-	ck_assert_int_eq(n->drv->image->check(n, BLK_FIX_ERRORS, &found, &e), -ENOTSUP);
+	ck_assert_int_eq(n->drv->image->check(n, BLK_FIX_ERRORS, &found, &e), -EROFS);
 	/* Cut short: what is missing is no zeroes. */
 	ck_assert_int_eq(blk_node_pread(n, 0, back, 512), -EIO);
 	ck_assert_int_eq(blk_node_pread(n, 2 * MIB, back, 512), 0);
+}
+END_TEST
+
+static void check_vdi(unsigned fix, uint64_t corruptions, uint64_t leaks)
+{
+	struct blk_check found = { 0 };
+	struct blk_open how = { .readonly = !fix, .repair = true };
+
+	ck_assert_int_eq(blk_node_open_file(in_dir("image"), "vdi", &how, &n, &e), 0);
+	ck_assert_msg(!n->drv->image->check(n, fix, &found, &e), "%s", e.msg);
+	ck_assert_uint_eq(found.corruptions, fix & BLK_FIX_ERRORS ? 0 : corruptions);
+	ck_assert_uint_eq(found.corruptions_fixed, fix & BLK_FIX_ERRORS ? corruptions : 0);
+	ck_assert_uint_eq(found.leaks, fix ? 0 : leaks);
+	ck_assert_uint_eq(found.leaks_fixed, fix ? leaks : 0);
+	close_node();
+}
+
+/* What can be read stays, and what cannot reads as zeroes. */
+START_TEST(test_vdi_repair)
+{
+	static const uint32_t entries[] = { 5, 2, 2, 1u << 30, 9, VDI_UNALLOCATED, 0, 11 };
+	static const uint8_t shows[] = { 5, 2, 2, 0, 9, 0, 0, 11 };
+	struct le32 map[8], count = cpu_to_le32(4711);
+	uint8_t *block = malloc(MIB);
+
+	ck_assert_ptr_nonnull(block);
+	create_vdi(false, 8 * MIB);
+	for (unsigned i = 0; i < 12; i++) {
+		memset(block, (int)i, MIB);
+		write_at("image", MIB * i + 1024, block, i == 11 ? 4096 : MIB);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		map[i] = cpu_to_le32(entries[i]);
+	write_at("image", 512, map, sizeof(map));
+	write_at("image", offsetof(struct vdi_header, blocks_allocated), &count, 4);
+	/* 2 a second time, 1 << 30, 9 and 11 of 8, the count. */
+	check_vdi(0, 5, 0);
+	check_vdi(BLK_FIX_ERRORS | BLK_FIX_LEAKS, 4, 4);
+	check_vdi(0, 0, 0);
+	if (have_qemu_img)
+		sh_ok("qemu-img check -f vdi image");
+	ck_assert_uint_eq(size_of("image"), 1024 + 6 * MIB);
+	must_open("image", "vdi", false);
+	for (unsigned i = 0; i < 8; i++) {
+		ck_assert_int_eq(blk_node_pread(n, i * MIB, block, MIB), 0);
+		for (unsigned k = 0; k < MIB; k += 512)
+			ck_assert_uint_eq(block[k], i == 7 && k >= 4096 ? 0 : shows[i]);
+	}
+	ck_assert_int_eq(blk_node_pwrite(n, 3 * MIB, model, MIB), 0);
+	close_node();
+	check_vdi(0, 0, 0);
+	free(block);
+}
+END_TEST
+
+/* Leaks alone: between blocks, and behind them. */
+START_TEST(test_vdi_leaks)
+{
+	static const uint32_t entries[] = { 6, 1, 3, VDI_DISCARDED };
+	struct le32 map[8], count = cpu_to_le32(3);
+	uint8_t *block = malloc(MIB);
+
+	ck_assert_ptr_nonnull(block);
+	create_vdi(false, 8 * MIB);
+	for (unsigned i = 0; i < 8; i++) {
+		memset(block, (int)i, MIB);
+		write_at("image", MIB * i + 1024, block, MIB);
+		map[i] = cpu_to_le32(i < 4 ? entries[i] : VDI_UNALLOCATED);
+	}
+	write_at("image", 512, map, sizeof(map));
+	write_at("image", offsetof(struct vdi_header, blocks_allocated), &count, 4);
+	check_vdi(0, 0, 5);
+	check_vdi(BLK_FIX_LEAKS, 0, 5);
+	check_vdi(0, 0, 0);
+	if (have_qemu_img)
+		sh_ok("qemu-img check -f vdi image");
+	ck_assert_uint_eq(size_of("image"), 1024 + 3 * MIB);
+	must_open("image", "vdi", true);
+	for (unsigned i = 0; i < 4; i++) {
+		ck_assert_int_eq(blk_node_pread(n, i * MIB, block, MIB), 0);
+		for (unsigned k = 0; k < MIB; k += 512)
+			ck_assert_uint_eq(block[k], i < 3 ? entries[i] : 0);
+	}
+	free(block);
 }
 END_TEST
 
@@ -1550,6 +1635,8 @@ int main(void)
 	tcase_add_loop_test(t, test_discard, 0, 3);
 	tcase_add_test(t, test_vdi_sizes);
 	tcase_add_test(t, test_vdi_check);
+	tcase_add_test(t, test_vdi_repair);
+	tcase_add_test(t, test_vdi_leaks);
 	tcase_add_test(t, test_vdi_discarded);
 	tcase_add_test(t, test_refused);
 	tcase_add_test(t, test_vmdk_descriptor);
