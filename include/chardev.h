@@ -31,7 +31,8 @@ enum chardev_event {
 	CHARDEV_OPENED, /* a peer is there (socket, pty), or the focus was gained (mux) */
 	CHARDEV_CLOSED, /* the peer has gone */
 	CHARDEV_BREAK, /* serial break (Ctrl-A b) */
-	CHARDEV_COVERED, /* somebody else writes there from now on (mux): the focus was lost, or help */
+	CHARDEV_COVERED, /* somebody else writes there from now on (mux): the focus was lost, or
+			    help */
 };
 
 /* The front end. Called on the main loop, no chardev lock held, never before loop_run. */

@@ -257,7 +257,7 @@ static int restore_init(struct vcpu *v)
 int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e)
 {
 	struct kvm_mp_state mp = { .mp_state = !v->id ? KVM_MP_STATE_RUNNABLE
-						     : KVM_MP_STATE_UNINITIALIZED };
+						      : KVM_MP_STATE_UNINITIALIZED };
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = { .rflags = 2 };
 	int rc = v->init ? restore_init(v) : save_init(v);

@@ -218,15 +218,26 @@ START_TEST(page_faults)
 }
 END_TEST
 
+static int no_slot(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8_t *host,
+		   bool readonly, bool log_dirty)
+{
+	return 0;
+}
+
+static const struct memmap_ops no_slots = { .set = no_slot };
+
 START_TEST(not_ram)
 {
+	struct mem_region rom = { .name = "rom", .size = 0x20000, .readonly = true };
 	uint64_t v = 0;
 	void *p;
 
 	ck_assert_int_eq(assist_mem_read(&c, 0x15000, &v, 8, INSN_READ), -EOPNOTSUPP);
 	ck_assert_int_eq(assist_mem_write(&c, 0x15000, &v, 8, 0), -EOPNOTSUPP);
 	ck_assert_int_eq(assist_mem_read(&c, 0x16000, &v, 8, INSN_READ), -EOPNOTSUPP);
-	vm.m.mem.range[0].readonly = true;
+	rom.host = gmem_ptr(&vm.m.mem, 0, rom.size);
+	memmap_init(&vm.m.map, &no_slots, NULL);
+	ck_assert_int_eq(memmap_map(&vm.m.map, &rom, 0), 0);
 	ck_assert_int_eq(assist_mem_read(&c, 0x10000, &v, 8, INSN_READ), 0);
 	ck_assert_int_eq(assist_mem_write(&c, 0x10000, &v, 8, 0), -EOPNOTSUPP);
 	ck_assert_int_eq(assist_mem_map(&c, 0x10000, 8, &p), -EOPNOTSUPP);
