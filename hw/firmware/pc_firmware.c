@@ -13,6 +13,7 @@
 #include "dev.h"
 #include "fw_cfg.h"
 #include "machine.h"
+#include "pci.h"
 #include "wire/le.h"
 
 /* An entry of etc/e820. */
@@ -20,7 +21,7 @@ struct e820_wire {
 	struct le64 addr, size;
 	struct le32 type;
 } __attribute__((packed));
-enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8 };
+enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8, PAM0 = 0x59 };
 
 static int tell_memory(struct machine *m, struct err *e)
 {
@@ -63,6 +64,10 @@ static int tell_console(struct machine *m, struct err *e)
 int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *e)
 {
 	int rc = bootorder_tell(m, &cfg->boot, e);
+
+	/* The bridge was there before the flash, whose end shows below 1 MiB: it looks again. */
+	if (m->pci)
+		pci_config_write(m, 0, PAM0, 0, 1);
 
 	rc = rc ? rc : tell_console(m, e);
 	/* Last: it leaves the port to a debug console. */
