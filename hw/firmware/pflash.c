@@ -73,7 +73,7 @@ struct pflash {
 
 	/* What the drive does not have yet; lo == hi: nothing. */
 	uint64_t dirty_lo, dirty_hi;
-	bool posted, in_flight;
+	bool posted, in_flight, write_failed;
 	struct blk_req req;
 	struct iovec iov;
 };
@@ -103,10 +103,11 @@ static void written(struct blk_req *req, int ret)
 {
 	struct pflash *p = (struct pflash *)((char *)req - offsetof(struct pflash, req));
 
-	if (ret)
+	if (ret && !p->write_failed)
 		log_warn("flash %s: what the guest programmed could not be written: %s",
 			 p->drive_id, strerror(-ret));
 	pthread_mutex_lock(&p->dev.lock);
+	p->write_failed = ret != 0;
 	p->in_flight = false;
 	write_out(p);
 	pthread_mutex_unlock(&p->dev.lock);
@@ -443,7 +444,7 @@ static int pflash_init(struct dev *d, struct err *e)
 	p->shows = READ_ARRAY;
 	p->status = READY;
 	p->log = (struct log_limit)LOG_LIMIT_INIT;
-	rc = rc ? rc : blk_attach(b, &client, p, false, d->m->loop, e);
+	rc = rc ? rc : blk_attach(b, &client, p, !blk_readonly(b), d->m->loop, e);
 	if (rc)
 		return rc;
 	p->blk = b;
