@@ -12,6 +12,7 @@
 #include "config.h"
 #include "dev.h"
 #include "err.h"
+#include "firmware.h"
 #include "ide.h"
 #include "log.h"
 #include "machine.h"
@@ -211,14 +212,10 @@ static int add_disk(struct machine *m, struct entry *x, const char *disk, bool i
 {
 	char text[192];
 
-	if (x->has_device || x->d.iface == DRIVE_IF_NONE)
+	if (x->has_device || x->d.iface == DRIVE_IF_NONE || x->d.iface == DRIVE_IF_PFLASH)
 		return 0;
 	if (is_ide(x, ide))
 		return add_ide(m, x, ide, e);
-	if (x->d.iface == DRIVE_IF_PFLASH)
-		return err_set(e, ERR_USAGE, ENOTSUP,
-			       "drive '%s': if=pflash needs firmware, which this version has not",
-			       blk_id(x->d.blk));
 	if (x->d.cdrom) {
 		err_set(e, ERR_USAGE, ENOTSUP, "there is no virtio CD drive%s",
 			ide ? "" : ", and this machine has no other");
@@ -248,6 +245,64 @@ static int add_default_cd(struct machine *m, const struct config *cfg, struct er
 	return rc ? rc : add_ide_drive(m, d.blk, true, CD_PLACE, e);
 }
 
+/* --- flash ---------------------------------------------------------------------------- */
+
+enum { FLASH_UNITS = 2 };
+
+static int add_flash_drive(struct machine *m, struct entry *x, struct err *e)
+{
+	struct opts o = { 0 };
+	int rc;
+
+	if (!m->bios) {
+		err_set(e, ERR_USAGE, ENODEV, "if=pflash: this machine has no firmware");
+		err_hint(e, "leave out -kernel, and -machine micro, or name a -bios");
+		return of_entry(x, -ENODEV, e);
+	}
+	if (x->d.index == 0 && m->bios->path) {
+		err_set(e, ERR_USAGE, EEXIST, "unit=0 is the firmware, and so is -bios %s",
+			m->bios->path);
+		return of_entry(x, -EEXIST, e);
+	}
+	rc = opts_add(&o, "drive", blk_id(x->d.blk));
+	rc = rc ? err_set(e, ERR_HOST, ENOMEM, "out of memory")
+		: machine_add_device(m, dev_class_find("pflash"), &o, NULL, e);
+	opts_free(&o);
+	return of_entry(x, rc, e);
+}
+
+/* Unit by unit, downwards from 4 GiB: the firmware, and its variables. */
+static int add_flash(struct machine *m, struct drives *list, struct err *e)
+{
+	struct entry *unit[FLASH_UNITS] = { NULL };
+	int rc = 0;
+
+	for (size_t i = 0; i < list->n; i++) {
+		struct entry *x = &list->e[i];
+
+		if (x->d.iface != DRIVE_IF_PFLASH)
+			continue;
+		if (x->d.index < 0)
+			x->d.index = unit[0] ? 1 : 0;
+		if (x->d.index >= FLASH_UNITS || unit[x->d.index]) {
+			err_set(e, ERR_USAGE, EEXIST, "if=pflash,unit=%d: %s", x->d.index,
+				x->d.index >= FLASH_UNITS ? "there are units 0 and 1"
+							  : "another flash is there");
+			return of_entry(x, -EEXIST, e);
+		}
+		unit[x->d.index] = x;
+	}
+	if (unit[1] && !unit[0] && m->bios && !m->bios->path) {
+		err_set(e, ERR_USAGE, EINVAL, "if=pflash,unit=1: there is no unit 0");
+		err_hint(e, "unit 0 is the firmware itself, such as OVMF_CODE.fd; or name a -bios");
+		return of_entry(unit[1], -EINVAL, e);
+	}
+	for (unsigned i = 0; !rc && i < FLASH_UNITS; i++)
+		if (unit[i])
+			rc = add_flash_drive(m, unit[i], e);
+	return rc;
+}
+
 static int add_all(struct machine *m, const struct config *cfg, struct drives *list,
 		   const char *disk, bool ide, struct err *e)
 {
@@ -273,6 +328,7 @@ int board_add_devices(struct machine *m, const struct config *cfg, const char *d
 	if (!list.e)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	rc = open_all(m, cfg, &list, e);
+	rc = rc ? rc : add_flash(m, &list, e);
 	rc = rc ? rc : add_all(m, cfg, &list, disk, ide, e);
 	free(list.e);
 	for (struct blk *b = NULL; !rc && (b = blk_next(m->blks, b));)

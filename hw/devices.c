@@ -26,6 +26,7 @@
 	X(virtio_blk_mmio) \
 	X(fw_cfg) \
 	X(bios_messages) \
+	X(pflash) \
 	X(i440fx) \
 	X(piix3) \
 	X(piix3_ide) \

@@ -35,9 +35,12 @@ void rom_free(struct rom *r);
 int firmware_map(struct machine *m, const struct config *cfg, struct err *e);
 void firmware_unmap(struct machine *m);
 
+#define FIRMWARE_TOP 0x100000000ull
+
 /* m->bios: what the board's firmware is. */
 struct firmware {
-	char *path;
+	char *path; /* NULL: it is in a flash (-drive if=pflash) */
+	uint64_t base; /* where it begins: flash goes below it */
 	struct rom rom;
 	struct mem_region high;
 };

@@ -68,7 +68,7 @@ static int walk(struct insn_cpu *c, uint64_t lin, unsigned how, uint64_t *gpa)
 	return -EOPNOTSUPP;
 }
 
-/* Host address of lin, good for the rest of its page. */
+/* Host address of lin for writing, good for the rest of its page. */
 static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **host)
 {
 	struct vcpu *v = c->ctx;
@@ -82,9 +82,41 @@ static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **h
 	return *host ? 0 : -EOPNOTSUPP;
 }
 
+/* From one page, which may be firmware's instead of RAM. */
+static int read_page(struct insn_cpu *c, uint64_t lin, uint8_t *buf, size_t len, unsigned how)
+{
+	struct vcpu *v = c->ctx;
+	uint64_t gpa;
+	const uint8_t *host;
+	int r = walk(c, lin, how, &gpa);
+
+	if (r < 0)
+		return r;
+	host = gmem_ptr(&v->vm->m.mem, gpa, len);
+	if (host)
+		memcpy(buf, host, len);
+	else if (!memmap_access(&v->vm->m.map, gpa, buf, (unsigned)len, false))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+int assist_mem_read(struct insn_cpu *c, uint64_t lin, void *buf, size_t len, unsigned how)
+{
+	size_t first = PAGE - (lin & (PAGE - 1));
+	int r;
+
+	if (first > len)
+		first = len;
+	if (len - first > PAGE)
+		return -EOPNOTSUPP;
+	r = read_page(c, lin, buf, first, how);
+	if (r == 0 && len > first)
+		r = read_page(c, lin + first, (uint8_t *)buf + first, len - first, how);
+	return r;
+}
+
 /* Both pages of a range are translated before a byte of either is touched. */
-static int copy(struct insn_cpu *c, uint64_t lin, uint8_t *buf, size_t len, unsigned how,
-		bool to_guest)
+int assist_mem_write(struct insn_cpu *c, uint64_t lin, const void *buf, size_t len, unsigned how)
 {
 	size_t first = PAGE - (lin & (PAGE - 1));
 	uint8_t *a, *b = NULL;
@@ -94,31 +126,15 @@ static int copy(struct insn_cpu *c, uint64_t lin, uint8_t *buf, size_t len, unsi
 		first = len;
 	if (len - first > PAGE)
 		return -EOPNOTSUPP;
-	r = translate(c, lin, how, &a);
+	r = translate(c, lin, how | INSN_WRITE, &a);
 	if (r == 0 && len > first)
-		r = translate(c, lin + first, how, &b);
+		r = translate(c, lin + first, how | INSN_WRITE, &b);
 	if (r < 0)
 		return r;
-	if (to_guest) {
-		memcpy(a, buf, first);
-		if (b)
-			memcpy(b, buf + first, len - first);
-	} else {
-		memcpy(buf, a, first);
-		if (b)
-			memcpy(buf + first, b, len - first);
-	}
+	memcpy(a, buf, first);
+	if (b)
+		memcpy(b, (const uint8_t *)buf + first, len - first);
 	return 0;
-}
-
-int assist_mem_read(struct insn_cpu *c, uint64_t lin, void *buf, size_t len, unsigned how)
-{
-	return copy(c, lin, buf, len, how, false);
-}
-
-int assist_mem_write(struct insn_cpu *c, uint64_t lin, const void *buf, size_t len, unsigned how)
-{
-	return copy(c, lin, (uint8_t *)(uintptr_t)buf, len, how | INSN_WRITE, true);
 }
 
 int assist_mem_map(struct insn_cpu *c, uint64_t lin, size_t len, void **p)

@@ -625,7 +625,8 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	rc = rc ? rc : blk_set_create(&vm->m.blks, loop, &disk_host, e);
 	rc = rc ? rc : add_objects(vm, e);
 	rc = rc ? rc : boards[cfg->machine](&vm->m, cfg, e);
-	if (!rc && vm->m.bios && vm->assist)
+	/* What is in a flash stays as it is: the guest may write it back. */
+	if (!rc && vm->m.bios && vm->m.bios->path && vm->assist)
 		assist_firmware(vm->m.bios->rom.host, vm->m.bios->rom.len);
 	rc = rc ? rc : make_dtb(vm, e);
 	if (rc || cfg->machine_opts.dumpdtb)

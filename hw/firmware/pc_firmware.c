@@ -13,6 +13,7 @@
 #include "dev.h"
 #include "fw_cfg.h"
 #include "machine.h"
+#include "pci.h"
 #include "rtc.h"
 #include "wire/le.h"
 
@@ -21,7 +22,7 @@ struct e820_wire {
 	struct le64 addr, size;
 	struct le32 type;
 } __attribute__((packed));
-enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8, CMOS_TRANSLATION = 0x39 };
+enum { E820_WIRE_RAM = 1, COM1_PORT = 0x3f8, CMOS_TRANSLATION = 0x39, PAM0 = 0x59 };
 
 static int tell_memory(struct machine *m, struct err *e)
 {
@@ -67,6 +68,9 @@ int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *
 {
 	int rc = bootorder_tell(m, &cfg->boot, e);
 
+	/* The bridge was there before the flash, whose end shows below 1 MiB: it looks again. */
+	if (m->pci)
+		pci_config_write(m, 0, PAM0, 0, 1);
 	rtc_set_cmos(m, CMOS_TRANSLATION, m->disk_translation);
 	rc = rc ? rc : tell_console(m, cfg, e);
 	/* Last: it leaves the port to a debug console. */

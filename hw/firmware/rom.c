@@ -18,8 +18,8 @@
 #include "config.h"
 #include "err.h"
 #include "machine.h"
+#include "opts.h"
 
-#define FOUR_GIB 0x100000000ull
 #define PAGE 4096u
 enum { BIOS_MAX = 16 << 20, BIOS_UNIT = 64 << 10 };
 
@@ -137,6 +137,24 @@ void rom_free(struct rom *r)
 	*r = (struct rom){ 0 };
 }
 
+/* Whether a -drive is a flash; what is wrong with its options is told when it is opened. */
+static bool has_flash(const struct config *cfg)
+{
+	bool found = false;
+
+	for (size_t i = 0; !found && i < cfg->drive.n; i++) {
+		struct opts o;
+		const char *iface;
+
+		if (opts_parse(&o, cfg->drive.s[i], NULL, NULL))
+			continue;
+		iface = opts_get(&o, "if");
+		found = iface && !strcmp(iface, "pflash");
+		opts_free(&o);
+	}
+	return found;
+}
+
 int firmware_map(struct machine *m, const struct config *cfg, struct err *e)
 {
 	struct firmware *f = calloc(1, sizeof(*f));
@@ -145,6 +163,9 @@ int firmware_map(struct machine *m, const struct config *cfg, struct err *e)
 	if (!f)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	m->bios = f;
+	f->base = FIRMWARE_TOP;
+	if (!cfg->bios && has_flash(cfg))
+		return 0;
 	rc = firmware_find(cfg, cfg->bios ? cfg->bios : BIOS_DEFAULT, &f->path, e);
 	rc = rc ? rc : rom_load(&f->rom, f->path, BIOS_MAX, e);
 	if (!rc && f->rom.len % BIOS_UNIT) {
@@ -159,7 +180,8 @@ int firmware_map(struct machine *m, const struct config *cfg, struct err *e)
 					       .size = f->rom.size,
 					       .readonly = true,
 					       .prio = 1 };
-		rc = memmap_map(&m->map, &f->high, FOUR_GIB - f->rom.size);
+		f->base -= f->rom.size;
+		rc = memmap_map(&m->map, &f->high, f->base);
 		if (rc)
 			err_set(e, ERR_HOST, -rc, "KVM refused memory for the firmware: %s",
 				strerror(-rc));

@@ -152,7 +152,7 @@ t_baddisk_modes() {
 	drive_refused 64 "$d,if=scsi" 'if=scsi' 'if=virtio'
 	drive_refused 64 "$d,if=vritio" 'if=vritio' "'virtio'"
 	vm "${K[@]}" -drive "$d,if=pflash"
-	refused 64 'if=pflash needs firmware'
+	refused 64 'if=pflash: this machine has no firmware'
 	drive_refused 64 "$d,index=-1" 'index=-1'
 	drive_refused 64 "$d,id=5x" 'id=5x' 'a letter'
 	drive_refused 64 "$T/disk" "has no '='" 'file='

@@ -311,3 +311,72 @@ t_auto_refused() {
 	vm hda
 	refused 66 'hda: No such file' '-help'
 }
+
+# --- flash
+ovmf_files() { # $T/code, $T/vars
+	local dir=/usr/share/OVMF
+	[ -e $dir/OVMF_CODE.fd ] || skip 'no OVMF (package ovmf)'
+	cp $dir/OVMF_CODE.fd "$T/code"
+	cp $dir/OVMF_VARS.fd "$T/vars"
+	FLASH=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=$T/code" -drive "if=pflash,format=raw,unit=1,file=$T/vars")
+}
+t_flash_bios() { # SeaBIOS in a flash; below a -bios
+	need_bios
+	boot_disk "$T/disk" q
+	cp /usr/share/seabios/bios-256k.bin "$T/bios"
+	bios -drive "if=pflash,format=raw,file=$T/bios" -drive "file=$T/disk,format=raw"
+	expect_status 33
+	bios -bios "$T/bios" -drive "if=pflash,format=raw,unit=1,file=$T/bios" -drive "file=$T/disk,format=raw"
+	expect_status 33
+	cmp "$T/bios" /usr/share/seabios/bios-256k.bin || fail 'the file was changed'
+}
+t_flash_refused() {
+	truncate -s 64K "$T/1" "$T/2" "$T/3"
+	truncate -s 5000 "$T/odd"
+	truncate -s 17M "$T/large"
+	vm "${BIOS[@]}" -drive "if=pflash,format=raw,unit=1,file=$T/1"
+	refused 64 'unit=1: there is no unit 0' 'OVMF_CODE.fd'
+	vm "${BIOS[@]}" -drive "if=pflash,format=raw,file=$T/1" -drive "if=pflash,format=raw,unit=0,file=$T/2"
+	refused 64 "file=$T/2: if=pflash,unit=0: another flash is there"
+	vm "${BIOS[@]}" -drive "if=pflash,format=raw,unit=2,file=$T/1"
+	refused 64 'there are units 0 and 1'
+	need_bios
+	vm "${BIOS[@]}" -bios bios-256k.bin -drive "if=pflash,format=raw,unit=0,file=$T/1"
+	refused 64 'unit=0 is the firmware, and so is -bios'
+	vm "${BIOS[@]}" -drive "if=pflash,format=raw,file=$T/odd"
+	refused 66 '5000 bytes is not a multiple of 4 KiB' 'OVMF_VARS'
+	vm "${BIOS[@]}" -drive "if=pflash,format=raw,file=$T/large"
+	refused 66 'more than 16 MiB'
+}
+# OVMF prints nothing before its console is up; that it has come to 64-bit mode, with paging, its registers show.
+t_ovmf_starts() {
+	local i
+	need_kvm
+	ovmf_files
+	start_vm -m 256 -nodefaults -display none -serial "file:$T/serial" "${FLASH[@]}" -qmp "unix:$T/qmp,server=on,wait=off"
+	for ((i = 0; i < 200; i++)); do
+		[ ! -S "$T/qmp" ] || break
+		sleep 0.02
+	done
+	for ((i = 0; i < 100; i++)); do
+		qmp "$(human 'info registers')" >"$T/answers" 2>/dev/null || :
+		! grep -q '64-bit mode' "$T/answers" || break
+		kill -0 "$vm" 2>/dev/null || break
+		sleep 0.2
+	done
+	qmp '{"execute":"quit"}' >/dev/null || :
+	wait_vm
+	expect_status 0
+	answers '64-bit mode, CPL 0'
+}
+limit[ovmf_console]=120
+t_ovmf_console() {
+	need_kvm
+	ovmf_files
+	! software_kvm || skip 'unpacking OVMF takes a software KVM more than ten minutes'
+	in=/dev/null start_vm -m 256 -nographic -nodefaults -serial stdio "${FLASH[@]}"
+	wait_out 'BdsDxe|UEFI Interactive Shell'
+	kill "$vm"
+	wait_vm
+	! cmp -s "$T/vars" /usr/share/OVMF/OVMF_VARS.fd || fail 'no variable reached the drive'
+}

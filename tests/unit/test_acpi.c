@@ -6,6 +6,7 @@
 
 #include "acpi.h"
 #include "boot.h"
+#include "fw_cfg_guest.h"
 #include "pci.h"
 
 extern const struct dev_class acpi_pm_class, i440fx_class, piix3_class;
@@ -228,16 +229,12 @@ struct tables {
 	const uint8_t *fadt, *madt, *dsdt, *facs;
 };
 
-static struct tables build(const struct acpi_config *cfg)
+/* Everything that the RSDP leads to. */
+static struct tables follow(uint64_t rsdp)
 {
 	struct tables out = { 0 };
-	uint64_t rsdp = 0;
 	const uint8_t *r, *xsdt;
-	struct err e;
 
-	/* What was there before must not show. */
-	memset(gmem_ptr(&fake.m.mem, BOOT_ACPI_ADDR, 0x20000), 0xa5, 0x20000);
-	ck_assert_int_eq(acpi_build(&fake.m.mem, cfg, &rsdp, &e), 0);
 	ck_assert_uint_eq(rsdp % 16, 0); /* so that a scan of 0xe0000 to 0xfffff finds it */
 	r = at(rsdp, 36);
 	ck_assert_mem_eq(r, "RSD PTR ", 8);
@@ -275,6 +272,17 @@ static struct tables build(const struct acpi_config *cfg)
 	ck_assert_uint_eq(le(out.facs + 8, 8), 0);
 	ck_assert_uint_eq(out.facs[32], 2);
 	return out;
+}
+
+static struct tables build(const struct acpi_config *cfg)
+{
+	uint64_t rsdp = 0;
+	struct err e;
+
+	/* What was there before must not show. */
+	memset(gmem_ptr(&fake.m.mem, BOOT_ACPI_ADDR, 0x20000), 0xa5, 0x20000);
+	ck_assert_int_eq(acpi_build(&fake.m.mem, cfg, &rsdp, &e), 0);
+	return follow(rsdp);
 }
 
 /* Every entry of the MADT, once, well-formed; n CPUs. */
@@ -640,14 +648,144 @@ START_TEST(iasl)
 }
 END_TEST
 
+/* --- tables that firmware places ---------------------------------------------------- */
+
+struct placed {
+	char name[56];
+	uint64_t gpa;
+	uint32_t len;
+};
+
+static struct placed *placed_of(struct placed *f, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(f[i].name, name))
+			return &f[i];
+	ck_abort_msg("file '%s' is not allocated", name);
+	return NULL;
+}
+
+/*
+ * Carries out the commands of etc/table-loader as SeaBIOS and OVMF do. Tables go to
+ * `high` in the area that at() allows, the RSDP behind them. Returns the RSDP's place.
+ */
+static uint64_t load_tables(uint64_t high)
+{
+	static uint8_t script[32 * 128];
+	uint32_t n = fw_file("etc/table-loader", script, sizeof(script));
+	struct placed file[4];
+	unsigned n_files = 0;
+
+	ck_assert_uint_eq(n % 128, 0);
+	for (const uint8_t *c = script; c < script + n; c += 128) {
+		const char *name = (const char *)c + 4;
+		struct placed *f, *to;
+		uint64_t off, val = 0;
+
+		ck_assert_uint_lt(strnlen(name, 56), 56);
+		switch (le(c, 4)) {
+		case 1: /* allocate: alignment, zone */
+			ck_assert_uint_lt(n_files, 4);
+			f = &file[n_files++];
+			snprintf(f->name, sizeof(f->name), "%s", name);
+			f->gpa = c[64] == 2 ? 0xff000 : high;
+			ck_assert(c[64] == 1 || c[64] == 2);
+			ck_assert_uint_eq(f->gpa % le(c + 60, 4), 0);
+			f->len = fw_file(name, gmem_ptr(&fake.m.mem, f->gpa, 0x1000), 0x10000);
+			break;
+		case 2: /* pointer: file, offset, size */
+			f = placed_of(file, n_files, name);
+			to = placed_of(file, n_files, (const char *)c + 60);
+			off = le(c + 116, 4);
+			ck_assert(c[120] == 4 || c[120] == 8);
+			ck_assert_uint_le(off + c[120], f->len);
+			ck_assert_int_eq(gmem_read(&fake.m.mem, f->gpa + off, &val, c[120]), 0);
+			ck_assert_uint_lt(val, to->len); /* it points into that file */
+			val += to->gpa;
+			ck_assert_int_eq(gmem_write(&fake.m.mem, f->gpa + off, &val, c[120]), 0);
+			break;
+		case 3: /* checksum: offset, start, length */
+			f = placed_of(file, n_files, name);
+			off = le(c + 60, 4);
+			ck_assert_uint_le(le(c + 64, 4) + le(c + 68, 4), f->len);
+			ck_assert_uint_lt(off, f->len);
+			*(uint8_t *)gmem_ptr(&fake.m.mem, f->gpa + off, 1) -=
+				sum(gmem_ptr(&fake.m.mem, f->gpa + le(c + 64, 4), 1),
+				    le(c + 68, 4));
+			break;
+		default:
+			ck_abort_msg("command %u", (unsigned)le(c, 4));
+		}
+	}
+	return placed_of(file, n_files, "etc/acpi/rsdp")->gpa;
+}
+
+START_TEST(firmware_places_tables)
+{
+	static const uint64_t places[] = { 0xe0000, 0xe1340, 0xe8fc0 };
+	struct acpi_config cfg = {
+		.n_cpus = 3, .serial_mask = 1, .i8042 = true, .rtc = true, .pci = true
+	};
+	struct err e;
+
+	fake_add(&fw_cfg_class, "");
+	for (unsigned i = 0; i < 6; i++) {
+		struct tables t, own;
+		uint32_t dsdt_len;
+
+		cfg.links = i >= 3;
+		ck_assert_int_eq(acpi_tell_firmware(&fake.m, &cfg, &e), 0);
+		memset(gmem_ptr(&fake.m.mem, BOOT_ACPI_ADDR, 0x20000), 0xa5, 0x20000);
+		t = follow(load_tables(places[i % 3]));
+		check_madt(t.madt, 3);
+		ck_assert_uint_ge((uint64_t)(t.dsdt - (uint8_t *)fake.m.mem.ram), places[i % 3]);
+		/* The same as those that posada places itself. */
+		dsdt_len = (uint32_t)le(t.dsdt + 4, 4);
+		{
+			uint8_t *copy = malloc(dsdt_len);
+
+			memcpy(copy, t.dsdt, dsdt_len);
+			own = build(&cfg);
+			ck_assert_uint_eq(le(own.dsdt + 4, 4), dsdt_len);
+			ck_assert_mem_eq(own.dsdt, copy, dsdt_len);
+			free(copy);
+		}
+	}
+}
+END_TEST
+
+START_TEST(firmware_is_told_of_too_many)
+{
+	struct err e;
+
+	fake_add(&fw_cfg_class, "");
+	ck_assert_int_lt(acpi_tell_firmware(&fake.m, &(struct acpi_config){ .n_cpus = 1 << 20 },
+					    &e),
+			 0);
+	ck_assert_ptr_nonnull(strstr(e.msg, "-smp"));
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-		pm_reset_state, power_off,       power_button,
-		pm_timer,       pm_timer_status, gpe,
-		pm_hostile,     tables_by_cpus,  fadt,
-		dsdt_s5,        dsdt_devices,    dsdt_pci_windows,
-		dsdt_prt,       no_room,         iasl,
+		pm_reset_state,
+		power_off,
+		power_button,
+		pm_timer,
+		pm_timer_status,
+		gpe,
+		pm_hostile,
+		tables_by_cpus,
+		fadt,
+		dsdt_s5,
+		dsdt_devices,
+		dsdt_pci_windows,
+		dsdt_prt,
+		no_room,
+		iasl,
+		firmware_places_tables,
+		firmware_is_told_of_too_many,
 	};
 
 	return fake_main("acpi", tests, sizeof(tests) / sizeof(tests[0]));
