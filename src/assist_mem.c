@@ -78,7 +78,7 @@ static int translate(struct insn_cpu *c, uint64_t lin, unsigned how, uint8_t **h
 	r = walk(c, lin, how, &gpa);
 	if (r < 0)
 		return r;
-	*host = vm_guest_ptr(v->vm, gpa, PAGE - (gpa & (PAGE - 1)), how & INSN_WRITE);
+	*host = vm_guest_ptr(v->vm, gpa, PAGE - (gpa & (PAGE - 1)), true);
 	return *host ? 0 : -EOPNOTSUPP;
 }
 
@@ -92,11 +92,10 @@ static int read_page(struct insn_cpu *c, uint64_t lin, uint8_t *buf, size_t len,
 
 	if (r < 0)
 		return r;
-	host = gmem_ptr(&v->vm->m.mem, gpa, len);
-	if (host)
-		memcpy(buf, host, len);
-	else if (!memmap_access(&v->vm->m.map, gpa, buf, (unsigned)len, false))
+	host = vm_guest_ptr(v->vm, gpa, len, false);
+	if (!host)
 		return -EOPNOTSUPP;
+	memcpy(buf, host, len);
 	return 0;
 }
 
