@@ -494,7 +494,7 @@ static const struct option options[] = {
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },
 	{ "chardev", "TYPE,id=ID[,...]", "a character backend; -chardev help lists them", set_chardev },
 	{ "device", "NAME[,PROP=VALUE...]", "add a device; -device help, -device NAME,help", print_device_help, "Devices" },
-	{ "drive", "file=FILE[,if=ide|virtio|none][,media=cdrom][,format=F][,...]", "a disk: cache=, aio=, readonly=, discard=, throttling.* ...;\n-drive help lists formats", add_drive, "Disks" },
+	{ "drive", "file=FILE[,if=ide|virtio|pflash|none][,media=cdrom][,format=F][,...]", "a disk: cache=, aio=, readonly=, discard=, throttling.* ...;\n-drive help lists formats", add_drive, "Disks" },
 	{ "blockdev", "driver=D,node-name=ID[,...]", "a disk image without a device, as key=value or JSON", add_blockdev },
 	{ "hda", "FILE", "the first IDE disk; also -hdb, -hdc and -hdd", set_hda },
 	{ "hdb", "FILE", NULL, set_hdb },

@@ -178,7 +178,7 @@ int pci_rom_load(struct pci_fn *fn, struct err *e)
 	/* "romfile=" takes a ROM away that a device has by default. */
 	if (!fn->romfile || !fn->romfile[0])
 		return 0;
-	if (fn->m->cfg) {
+	if (fn->m->cfg && !strchr(fn->romfile, '/')) {
 		rc = firmware_find(fn->m->cfg, fn->romfile, &path, e);
 		if (rc) {
 			err_prefix(e, "romfile=");

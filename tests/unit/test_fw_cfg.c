@@ -212,6 +212,12 @@ START_TEST(dma_hostile)
 	ck_assert_mem_eq(ram(REQUEST), "\xff\xff\xff\xff", 4);
 	outl(0x518, htobe32(REQUEST));
 	ck_assert_mem_ne(ram(REQUEST), "\xff\xff\xff\xff", 4);
+	gmem_write(&fake.m.mem, REQUEST, "\xff\xff\xff\xff", 4);
+	outl(0x514, htobe32(1)); /* above 4 GiB, where nothing is; the next is below again */
+	outl(0x518, htobe32(REQUEST));
+	ck_assert_mem_eq(ram(REQUEST), "\xff\xff\xff\xff", 4);
+	outl(0x518, htobe32(REQUEST));
+	ck_assert_mem_ne(ram(REQUEST), "\xff\xff\xff\xff", 4);
 	fake_hammer(0x510, 12, 20000, 7);
 }
 END_TEST

@@ -280,6 +280,16 @@ START_TEST(nothing_is_lost)
 }
 END_TEST
 
+START_TEST(nothing_is_lost_at_once)
+{
+	add("");
+	program(0x123, 4);
+	machine_remove_devices(&fake.m);
+	flash = NULL;
+	ck_assert_uint_eq(fake_disk.mem[0x123], 4);
+}
+END_TEST
+
 START_TEST(sizes)
 {
 	struct err e;
@@ -333,9 +343,11 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { array,          programming, erasing,         buffered,
-				       identification, read_only,   nothing_is_lost, sizes,
-				       too_large,      hostile };
+	const TTest *const tests[] = {
+		array,          programming, erasing,         buffered,
+		identification, read_only,   nothing_is_lost, nothing_is_lost_at_once,
+		sizes,          too_large,   hostile
+	};
 
 	return run_tests("pflash", setup, teardown, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -53,6 +53,9 @@ START_TEST(ports_move)
 	before = inl(0x608);
 	fake_advance(1000000000);
 	ck_assert_uint_eq(inl(0x608) - before, 3579545);
+	cfg_write(PM, PMBA, 0x640, 2);
+	ck_assert_uint_ne(inl(0x648), 0xffffffff);
+	ck_assert_str_eq(at_port(0x608), "");
 	cfg_write(PM, PMBA, 0xb03f, 2); /* the low six bits are fixed */
 	ck_assert_uint_eq(cfg_read(PM, PMBA, 4), 0xb001);
 	ck_assert_str_eq(at_port(0x608), "");
