@@ -179,13 +179,15 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 				Return (0x0b)
 			}
 
+			Name (TMPL, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { 0 }
+			})
+
 			Method (CURR, 1, Serialized)
 			{
-				Name (TMPL, ResourceTemplate ()
-				{
-					Interrupt (ResourceConsumer, Level, ActiveHigh, Shared, , , NUMB) { 0 }
-				})
-				CreateDWordField (TMPL, NUMB._INT, INUM)
+				CreateDWordField (TMPL, 0x05, INUM)
+				INUM = 0
 				If (!(Arg0 & 0x80))
 				{
 					INUM = Arg0 & 0x0f
