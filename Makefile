@@ -153,38 +153,41 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(B)/libposada.a $(LIBS)
 fuzz-objects: $(FUZZ)
 fuzz-bin:
-	@$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SAN=address,undefined,fuzzer-no-link fuzz-objects
+	+@$(MAKE_ALL) B=build/fuzz CC=$(CLANG) SAN=address,undefined,fuzzer-no-link fuzz-objects
+
+# A make of its own for targets that do all set-up themselves, on all CPUs unless -j says otherwise.
+MAKE_ALL = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # --- for people ------------------------------------------------------------------
 deps:
 	@scripts/deps build guest
 run:
 	@scripts/deps build guest
-	@$(MAKE) --no-print-directory Q=1 all
+	+@$(MAKE_ALL) Q=1 all
 	@scripts/run-guest $(RUNFLAGS)
 
 # What "make check" runs: see tests/run. Set by .ci/run.
 SUITES ?= deps unit fuzz img boot
 check:
 	@scripts/deps build guest test
-	@$(MAKE) --no-print-directory Q=1 WERROR=1 all guests unit-bin img-bin
+	+@$(MAKE_ALL) Q=1 WERROR=1 all guests unit-bin img-bin
 	@for s in $(filter fuzz san tsan,$(SUITES)); do $(MAKE) --no-print-directory Q=1 $$s-suite || exit 1; done
 	@tests/run $(SUITES)
 fuzz-suite: fuzz-bin
 san-suite:
-	@$(MAKE) --no-print-directory B=build/san SAN=address,undefined unit-bin
+	+@$(MAKE_ALL) B=build/san SAN=address,undefined unit-bin
 tsan-suite:
-	@$(MAKE) --no-print-directory B=build/tsan SAN=thread tsan-bin
+	+@$(MAKE_ALL) B=build/tsan SAN=thread tsan-bin
 check-deps:
 	@scripts/check-deps
 # Debian's own kernel under the assist: minutes where KVM is software.
 check-stock:
 	@scripts/deps build guest
-	@$(MAKE) --no-print-directory Q=1 all
+	+@$(MAKE_ALL) Q=1 all
 	@tests/boot/stock
 bench:
 	@scripts/deps build guest test
-	@$(MAKE) --no-print-directory Q=1 all bench-bin
+	+@$(MAKE_ALL) Q=1 all bench-bin
 	@tests/bench/run
 # Longer than a test run may take.
 fuzz-long: fuzz-bin
