@@ -80,6 +80,7 @@ struct machine {
 	struct rtc_base rtc;
 	struct dev *devices; /* in order of creation */
 	struct input_set *input; /* see input.h */
+	void (*input_end)(struct machine *m); /* frees it; NULL: there is none */
 	struct screen *screens; /* graphics cards' screens; see display.h */
 	/* ACPI hooks, set by the PM device: the power button was pressed (main loop) */
 	void (*power_button)(void *ctx);

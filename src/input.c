@@ -113,6 +113,7 @@ static struct input_set *set_of(struct machine *m)
 	loop_timer_init(&s->typist, m->loop, typist, s);
 	loop_timer_init(&s->news, m->loop, news, s);
 	m->input = s;
+	m->input_end = input_free;
 	return s;
 }
 

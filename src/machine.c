@@ -9,7 +9,6 @@
 #include "bootorder.h"
 #include "dev.h"
 #include "err.h"
-#include "input.h"
 #include "opts.h"
 #include "props.h"
 
@@ -105,7 +104,8 @@ void machine_remove_devices(struct machine *m)
 		*last = NULL;
 		destroy(d);
 	}
-	input_free(m);
+	if (m->input_end)
+		m->input_end(m);
 }
 
 struct dev *machine_find_device(struct machine *m, const char *id)

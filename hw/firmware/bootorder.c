@@ -5,7 +5,7 @@
  * becomes the boot flags in CMOS at 0x3d and 0x38, which count for what has no
  * bootindex. See include/bootorder.h. Main thread.
  */
-#include "bootorder.h"
+#include "bootindex.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,58 +22,6 @@
 
 enum { CMOS_BOOT_1 = 0x3d, CMOS_BOOT_2 = 0x38, CMOS_NO_FLOPPY_CHECK = 0x01 };
 enum { LINE_MAX_LEN = 128, ORDER_MAX = 3 };
-
-struct boot_item {
-	struct dev *dev;
-	uint32_t index;
-	const struct pci_fn *fn;
-	const char *tail;
-	struct boot_item *next; /* ascending by index */
-};
-
-static const char *name_of(const struct dev *d)
-{
-	return d->id ? d->id : d->cls->name;
-}
-
-int bootorder_add(struct machine *m, struct dev *d, uint32_t index, const struct pci_fn *fn,
-		  const char *tail, struct err *e)
-{
-	struct boot_item **at = &m->boot_items, *item;
-
-	if (index == BOOTINDEX_NONE)
-		return 0;
-	while (*at && (*at)->index < index)
-		at = &(*at)->next;
-	if (*at && (*at)->index == index) {
-		err_set(e, ERR_USAGE, EEXIST, "bootindex=%u: %s has that place already", index,
-			name_of((*at)->dev));
-		err_hint(e, "give each device a bootindex of its own");
-		return -EEXIST;
-	}
-	item = malloc(sizeof(*item));
-	if (!item)
-		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
-	*item = (struct boot_item){ d, index, fn, tail, *at };
-	*at = item;
-	return 0;
-}
-
-void bootorder_remove(struct machine *m, const struct dev *d)
-{
-	struct boot_item **at = &m->boot_items;
-
-	while (*at) {
-		struct boot_item *item = *at;
-
-		if (item->dev != d) {
-			at = &item->next;
-			continue;
-		}
-		*at = item->next;
-		free(item);
-	}
-}
 
 /* --- -boot ---------------------------------------------------------------------- */
 
