@@ -268,7 +268,7 @@ START_TEST(bad_arguments)
 	}
 	machine_remove_devices(&fake.m);
 	ck_assert_int_eq(fw_cfg_add_arg(&fake.m, "opt/a,string=x", &err), -ENODEV);
-	ck_assert_ptr_nonnull(strstr(err.hint, "-bios"));
+	ck_assert_ptr_nonnull(strstr(err.hint, "-kernel"));
 }
 END_TEST
 
