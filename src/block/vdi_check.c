@@ -155,6 +155,9 @@ static int fix_leaks(struct check *c, struct err *e)
 	uint32_t hole = 0;
 	int rc = 0;
 
+	/* Behind the last place there is no block any more. */
+	if (v->next > v->blocks)
+		v->next = v->blocks;
 	while (!rc && v->next) {
 		while (v->next && !c->owner[v->next - 1])
 			v->next--;

@@ -15,7 +15,7 @@ crypt_disk() { # FORMAT OPTIONS
 	disk 5
 	build/posada-img create -q --object "secret,id=sec0,file=$T/pass" -f "$1" -o "$2" "$T/disk.$1" 4M ||
 		fail "$1 was not created"
-	key=key-secret=sec0
+	key="key-secret=sec0"
 	[ "$1" = luks ] || key=encrypt.$key
 	opts=driver=$1,$key,file.filename=$T/disk.$1
 	qemu-img convert -q -n --object "secret,id=sec0,file=$T/pass" -f raw "$T/disk" --target-image-opts "$opts" ||
