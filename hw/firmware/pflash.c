@@ -13,6 +13,7 @@
 #include "dev.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -73,7 +74,8 @@ struct pflash {
 
 	/* What the drive does not have yet; lo == hi: nothing. */
 	uint64_t dirty_lo, dirty_hi;
-	bool posted, in_flight, write_failed;
+	struct pflash_call *call; /* on its way to the main loop; NULL: none */
+	bool in_flight, write_failed;
 	struct blk_req req;
 	struct iovec iov;
 };
@@ -118,9 +120,26 @@ static void take(void *ctx)
 	struct pflash *p = ctx;
 
 	pthread_mutex_lock(&p->dev.lock);
-	p->posted = false;
 	write_out(p);
 	pthread_mutex_unlock(&p->dev.lock);
+}
+
+/* What is posted may come when the flash is gone. */
+struct pflash_call {
+	struct pflash *p;
+};
+
+static void posted(void *ctx)
+{
+	struct pflash_call *call = ctx;
+
+	if (call->p) {
+		pthread_mutex_lock(&call->p->dev.lock);
+		call->p->call = NULL;
+		pthread_mutex_unlock(&call->p->dev.lock);
+		take(call->p);
+	}
+	free(call);
 }
 
 static void changed(struct pflash *p, uint64_t off, uint64_t len)
@@ -131,9 +150,12 @@ static void changed(struct pflash *p, uint64_t off, uint64_t len)
 	}
 	p->dirty_lo = off < p->dirty_lo ? off : p->dirty_lo;
 	p->dirty_hi = off + len > p->dirty_hi ? off + len : p->dirty_hi;
-	if (!p->posted) {
-		p->posted = true;
-		loop_post(p->dev.m->loop, take, p);
+	if (p->call)
+		return;
+	p->call = malloc(sizeof(*p->call));
+	if (p->call) { /* else the next change, a stop or the end takes it */
+		p->call->p = p;
+		loop_post(p->dev.m->loop, posted, p->call);
 	}
 }
 
@@ -463,6 +485,8 @@ static void pflash_fini(struct dev *d)
 	if (p->data && d->m->bios && d->m->bios->rom.host == p->data)
 		d->m->bios->rom = (struct rom){ 0 };
 	memmap_unmap(&d->m->map, &p->memory);
+	if (p->call)
+		p->call->p = NULL;
 	if (p->blk) {
 		take(p);
 		blk_detach(p->blk);

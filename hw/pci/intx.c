@@ -25,7 +25,7 @@ static void update_lines(struct pci_host *h)
 void pci_intx_update(struct pci_fn *fn)
 {
 	struct pci_host *h = fn->host;
-	unsigned pin = fn->cfg[PCI_INTERRUPT_PIN], n;
+	unsigned pin = pci_cfg_load(fn, PCI_INTERRUPT_PIN), n;
 	bool level;
 
 	if (!h || !pin)

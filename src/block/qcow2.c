@@ -558,6 +558,7 @@ static int load_array(struct qcow2 *q, struct qcow2_array *a, uint64_t host, uin
 	uint64_t bytes = n * 8, size = q->node->file->size, have;
 	int rc;
 
+	qcow2_array_free(a); /* it has been asked what it refers to */
 	a->host = host;
 	a->n = n;
 	a->entry = calloc(bytes / SECTOR + 1, SECTOR);

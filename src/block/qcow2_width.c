@@ -252,8 +252,7 @@ static int build(struct width *w, void (*progress)(uint64_t done, uint64_t total
 	if (!rc)
 		swap(w, &a, &refs);
 	qcow2_cache_free(&refs);
-	free(a.entry);
-	free(a.changed);
+	qcow2_array_free(&a);
 	return rc;
 }
 
