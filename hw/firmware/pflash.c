@@ -84,6 +84,16 @@ struct pflash {
 
 static void written(struct blk_req *req, int ret);
 
+static void add_dirty(struct pflash *p, uint64_t off, uint64_t len)
+{
+	if (p->dirty_lo == p->dirty_hi) {
+		p->dirty_lo = off;
+		p->dirty_hi = off + len;
+	}
+	p->dirty_lo = off < p->dirty_lo ? off : p->dirty_lo;
+	p->dirty_hi = off + len > p->dirty_hi ? off + len : p->dirty_hi;
+}
+
 /* Main loop, dev->lock held. */
 static void write_out(struct pflash *p)
 {
@@ -111,7 +121,11 @@ static void written(struct blk_req *req, int ret)
 	pthread_mutex_lock(&p->dev.lock);
 	p->write_failed = ret != 0;
 	p->in_flight = false;
-	write_out(p);
+	/* It is tried again with the next change, and when the VM stops or ends. */
+	if (ret)
+		add_dirty(p, req->off, req->len);
+	else
+		write_out(p);
 	pthread_mutex_unlock(&p->dev.lock);
 }
 
@@ -144,12 +158,7 @@ static void posted(void *ctx)
 
 static void changed(struct pflash *p, uint64_t off, uint64_t len)
 {
-	if (p->dirty_lo == p->dirty_hi) {
-		p->dirty_lo = off;
-		p->dirty_hi = off + len;
-	}
-	p->dirty_lo = off < p->dirty_lo ? off : p->dirty_lo;
-	p->dirty_hi = off + len > p->dirty_hi ? off + len : p->dirty_hi;
+	add_dirty(p, off, len);
 	if (p->call)
 		return;
 	p->call = malloc(sizeof(*p->call));

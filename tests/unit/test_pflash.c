@@ -290,6 +290,36 @@ START_TEST(nothing_is_lost_at_once)
 }
 END_TEST
 
+static int no_writes(const struct blk_io *io)
+{
+	return io->op == BLK_WRITE ? -EIO : 0;
+}
+
+/* What a drive did not take is kept for the next change, and for the end. */
+START_TEST(failed_writes_are_kept)
+{
+	add("");
+	fake_disk.decide = no_writes;
+	program(0x10, 1);
+	run_loop();
+	ck_assert_uint_eq(fake_disk.mem[0x10], 0xff);
+	fake_disk.decide = NULL;
+	run_loop();
+	ck_assert_uint_eq(fake_disk.mem[0x10], 0xff); /* not for ever in vain */
+	program(0x20, 2);
+	run_loop();
+	ck_assert_uint_eq(fake_disk.mem[0x10], 1);
+	ck_assert_uint_eq(fake_disk.mem[0x20], 2);
+	fake_disk.decide = no_writes;
+	program(0x7000, 3);
+	run_loop();
+	fake_disk.decide = NULL;
+	machine_remove_devices(&fake.m);
+	flash = NULL;
+	ck_assert_uint_eq(fake_disk.mem[0x7000], 3);
+}
+END_TEST
+
 START_TEST(sizes)
 {
 	struct err e;
@@ -343,11 +373,18 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {
-		array,          programming, erasing,         buffered,
-		identification, read_only,   nothing_is_lost, nothing_is_lost_at_once,
-		sizes,          too_large,   hostile
-	};
+	const TTest *const tests[] = { array,
+				       programming,
+				       erasing,
+				       buffered,
+				       identification,
+				       read_only,
+				       nothing_is_lost,
+				       failed_writes_are_kept,
+				       nothing_is_lost_at_once,
+				       sizes,
+				       too_large,
+				       hostile };
 
 	return run_tests("pflash", setup, teardown, tests, sizeof(tests) / sizeof(tests[0]));
 }
