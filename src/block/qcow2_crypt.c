@@ -21,7 +21,7 @@
 #include "secret.h"
 #include "sector_cipher.h"
 
-enum { SECTOR = CIPHER_SECTOR, BUFFER_MAX = 1 << 20 };
+enum { SECTOR = CIPHER_SECTOR, BUFFER_MAX = 1 << 20, HEADER_MOST = 64 << 20 };
 
 struct qcow2_crypt {
 	uint32_t method;
@@ -100,6 +100,8 @@ static int find_header(struct qcow2 *q, struct err *e)
 		return bad_ext(q, e, "offset", host, "behind the end of the file");
 	if (bytes > size - host)
 		return bad_ext(q, e, "length", bytes, "it ends behind the end of the file");
+	if (bytes > HEADER_MOST)
+		return bad_ext(q, e, "length", bytes, "more than 64 MiB");
 	if (qcow2_is_metadata(q, host, bytes))
 		return bad_ext(q, e, "offset", host, "it overlaps other tables");
 	q->crypt_host = host;

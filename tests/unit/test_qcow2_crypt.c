@@ -790,6 +790,10 @@ START_TEST(test_hostile_header)
 	refused("payload-offset");
 	poke64(LEN, UINT64_MAX);
 	refused("length");
+	/* A long file with nothing in it makes no work of a header. */
+	ck_assert_int_eq(truncate(image, 1ull << 40), 0);
+	poke64(LEN, (1ull << 40) - host);
+	refused("more than 64 MiB");
 	poke64(LEN, len);
 	poke32(EXT + 4, 15);
 	refused("less than 16");
