@@ -191,7 +191,7 @@ bench:
 	@tests/bench/run
 # Longer than a test run may take.
 fuzz-long: fuzz-bin
-	@FUZZ_RUNS=-1 FUZZ_SECONDS=600 tests/run fuzz
+	@FUZZ_SEED=0 FUZZ_RUNS=-1 FUZZ_SECONDS=600 tests/run fuzz
 tidy:
 	@scripts/deps build lint
 	@clang-tidy --quiet $(SRC) $(wildcard src/img/*.c) -- -std=gnu11 -Iinclude -I$(B)/firmware -D_GNU_SOURCE -DPOSADA_VERSION='"x"'

@@ -366,6 +366,23 @@ static int clear_places(struct blk_node *n, uint32_t k)
 }
 
 /*
+ * The blocks go back to where their data still are: an image that did not grow has no
+ * entry that is beyond its blocks, which others would not open.
+ */
+static void restore_places(struct blk_node *n, const struct le32 *before, uint32_t next)
+{
+	struct vdi *v = n->p;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < v->blocks; i++)
+		if (le32_to_cpu(v->map[i]) != le32_to_cpu(before[i]))
+			rc = move_entry(n, i, le32_to_cpu(before[i]));
+	if (!rc)
+		v->next = next;
+	co_flush(n->file);
+}
+
+/*
  * The map of the larger disk: new blocks have no place, or, in static images, the next ones;
  * all are counted from place k on.
  */
@@ -396,16 +413,23 @@ static int grow(struct blk_node *n, uint64_t size)
 	uint64_t room = ((uint64_t)blocks * sizeof(struct le32) + SECTOR - 1) / SECTOR * SECTOR;
 	uint32_t k = blocks_for_map(v, room);
 	struct vdi_header h = v->header;
-	struct le32 *map;
+	struct le32 *map = NULL, *before;
+	uint32_t next;
 	int rc = vdi_settle(n);
 
-	if (!rc && k)
-		rc = clear_places(n, k);
 	if (rc)
 		return rc;
-	map = larger_map(v, blocks, k, room);
-	if (!map)
+	next = v->next;
+	before = malloc(v->blocks * sizeof(*before) + 1);
+	if (!before)
 		return -ENOMEM;
+	memcpy(before, v->map, v->blocks * sizeof(*before));
+	if (k)
+		rc = clear_places(n, k);
+	if (!rc) {
+		map = larger_map(v, blocks, k, room);
+		rc = map ? 0 : -ENOMEM;
+	}
 	more = le32_to_cpu(h.image_type) == VDI_STATIC ? blocks - v->blocks : 0;
 	if (k)
 		h.offset_bmap = cpu_to_le32((uint32_t)v->data);
@@ -413,8 +437,11 @@ static int grow(struct blk_node *n, uint64_t size)
 	h.disk_size = cpu_to_le64(size);
 	h.blocks_in_image = cpu_to_le32(blocks);
 	h.blocks_allocated = cpu_to_le32(v->allocated + more);
-	if (more)
+	if (!rc && more)
 		rc = co_zero(n->file, vdi_place(v, v->next), (uint64_t)more * v->block_size, 0);
+	if (rc) /* the old places are not written over yet */
+		restore_places(n, before, next);
+	free(before);
 	if (!rc)
 		rc = co_pwrite(n->file, le32_to_cpu(h.offset_bmap), map, room, 0);
 	if (!rc)
