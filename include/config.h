@@ -55,7 +55,9 @@ struct config {
 	const char *debugcon;
 	const char *screendump; /* FILE[,after=SECONDS] or NULL */
 	bool nographic;
-	const char *display; /* NULL, "none", "text" */
+	const char *display; /* NULL, "none", or for display_class_of */
+	struct strlist vnc;
+	const char *layout; /* -k: the keyboard's, or NULL */
 	const char *vga; /* NULL: the machine's default, "none", "std" */
 	char *name; /* malloc'd, or NULL */
 	uint8_t uuid[16];

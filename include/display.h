@@ -5,7 +5,9 @@
  * window), which are told what changed. Main loop only; a card takes its lock itself.
  *
  * Nothing is drawn while nobody looks: the screen asks its card at most every
- * DISPLAY_REFRESH_MS while it has viewers, and once for each screendump.
+ * DISPLAY_REFRESH_MS while it has viewers, and once for each screendump. When nothing has
+ * changed for DISPLAY_IDLE_MS the screen sleeps: the card is told to watch, and nobody
+ * wakes up until it says that something was touched.
  */
 #ifndef POSADA_DISPLAY_H
 #define POSADA_DISPLAY_H
@@ -17,7 +19,8 @@ struct err;
 struct machine;
 struct screen;
 
-enum { DISPLAY_REFRESH_MS = 33, DISPLAY_MAX_SIDE = 16384, DISPLAY_MAX_PIXELS = 64 << 20 };
+enum { DISPLAY_REFRESH_MS = 30, DISPLAY_IDLE_MS = 500 };
+enum { DISPLAY_MAX_SIDE = 16384, DISPLAY_MAX_PIXELS = 64 << 20 };
 
 /* Pixels are 0x00RRGGBB, rows one after the other. */
 struct surface {
@@ -50,6 +53,12 @@ struct screen_ops {
 	void (*update)(void *card, struct screen *s, bool all);
 	/* Fills t and returns true in text modes. NULL: never. */
 	bool (*text)(void *card, struct text_screen *t);
+	/*
+	 * on: from now on the card calls screen_touch at each change of what update would draw,
+	 * also of memory that the guest writes directly. Off: it need not. 0, or -errno: it
+	 * cannot now. NULL: it never can; the screen is looked at all the time.
+	 */
+	int (*watch)(void *card, bool on);
 };
 
 struct screen {
@@ -79,6 +88,16 @@ void screen_destroy(struct screen *s); /* its viewers see a blank screen */
 /* -EINVAL: beyond DISPLAY_MAX_*, -ENOMEM; the surface is then as before. */
 int screen_resize(struct screen *s, unsigned width, unsigned height);
 void screen_damage(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height);
+/* Something may look different now. Any thread, also with the card's lock held; cheap. NULL:
+ * nothing. */
+void screen_touch(struct screen *s);
+/*
+ * By update: draw again at this time (loop_now_ns) even when nothing is touched until then, such
+ * as for a cursor that blinks. To be said in each update. What is damaged only because time has
+ * passed is told by screen_damage_timed: it does not keep the screen awake.
+ */
+void screen_again(struct screen *s, uint64_t deadline_ns);
+void screen_damage_timed(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height);
 
 /* --- a viewer's side --- */
 /* The machine's first screen, or NULL: it has no graphics card. */

@@ -19,6 +19,7 @@
 #include "chardev.h"
 #include "cpuid.h"
 #include "dev.h"
+#include "display_class.h"
 #include "err.h"
 #include "object.h"
 #include "opts.h"
@@ -221,11 +222,17 @@ static int set_accel(struct config *cfg, const char *arg, struct err *e)
 
 static int set_display(struct config *cfg, const char *arg, struct err *e)
 {
-	if (strcmp(arg, "none") && strcmp(arg, "text")) {
-		err_set(e, ERR_USAGE, EINVAL, "no display '%s'", arg);
-		err_hint(e, "there are -display text, -display none, and -nographic for the serial "
-			    "port");
+	size_t name = strcspn(arg, "=,");
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		displays_help(NULL);
+		return CMDLINE_DONE;
+	}
+	if (strcmp(arg, "none") && !display_class_of(arg, e))
 		return -EINVAL;
+	if (!strcmp(arg + name, ",help") || !strcmp(arg + name, ",?")) {
+		displays_help(display_class_of(arg, e)->name);
+		return CMDLINE_DONE;
 	}
 	cfg->display = arg;
 	return 0;
@@ -401,6 +408,7 @@ STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
 STORE(set_screendump, screendump)
+STORE(set_layout, layout)
 FLAG(set_nographic, nographic)
 FLAG(set_snapshot, snapshot)
 FLAG(set_no_reboot, no_reboot)
@@ -487,8 +495,9 @@ static const struct option options[] = {
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
-	{ "display", "text|none", "text: the guest's screen and keyboard on this terminal (Ctrl-A h: help)", set_display },
+	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: text (this terminal; Ctrl-A h: help), none;\n-display help lists them all", set_display },
 	{ "vga", "std|none", "the graphics card (default std with firmware, else none)", set_vga },
+	{ "k", "LAYOUT", "the guest's keyboard layout: en-us (default), es, de, fr ...", set_layout },
 	{ "screendump", "FILE[,after=SECONDS]", "save the screen at the end, or after a time, as NAME.png or PPM", set_screendump },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },

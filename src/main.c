@@ -17,7 +17,7 @@
 #include "chardev.h"
 #include "config.h"
 #include "display.h"
-#include "display_text.h"
+#include "display_class.h"
 #include "err.h"
 #include "log.h"
 #include "loop.h"
@@ -31,7 +31,7 @@ struct posada {
 	struct chardev_set *chardevs;
 	struct vm vm;
 	struct loop_fd signals;
-	struct text_display *text; /* or NULL */
+	struct display *displays;
 	struct screendump *dump; /* or NULL */
 	bool asked; /* the guest, by SIGTERM, to power off */
 };
@@ -90,8 +90,8 @@ static void default_display(struct config *cfg)
 {
 	bool firmware = cfg->machine == MACHINE_PC && (!cfg->kernel || cfg->bios);
 
-	if (!firmware || cfg->display || cfg->nographic || cfg->nodefaults || cfg->serial.n ||
-	    (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))
+	if (!firmware || cfg->display || cfg->vnc.n || cfg->nographic || cfg->nodefaults ||
+	    cfg->serial.n || (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))
 		return;
 	for (size_t i = 0; i < cfg->monitor.n; i++)
 		if (strstr(cfg->monitor.s[i], "stdio"))
@@ -112,7 +112,7 @@ static int default_console(struct config *cfg, struct err *e)
 {
 	if (cfg->serial.n || cfg->nodefaults)
 		return 0;
-	if (cfg->display && !cfg->nographic)
+	if ((cfg->display || cfg->vnc.n) && !cfg->nographic)
 		return 0; /* -display none: no console asked for */
 	/* The terminal cannot serve a monitor of its own as well. */
 	for (size_t i = 0; i < cfg->monitor.n; i++)
@@ -196,24 +196,13 @@ static int add_monitors(struct posada *p, struct err *e)
 	return rc;
 }
 
-/* The screen on the terminal, with a monitor behind it (Ctrl-A c). */
 static int add_display(struct posada *p, struct err *e)
 {
-	struct chardev *c;
-	int rc;
+	int rc = 0;
 
-	if (p->cfg.screendump) {
+	if (p->cfg.screendump)
 		rc = screendump_create(&p->vm.m, p->loop, p->cfg.screendump, &p->dump, e);
-		if (rc)
-			return rc;
-	}
-	if (!p->cfg.display || strcmp(p->cfg.display, "text"))
-		return 0;
-	rc = chardev_from_legacy(p->chardevs, "mon:stdio", "terminal", &c, e);
-	if (rc)
-		err_prefix(e, "-display text: ");
-	rc = rc ? rc : text_display_create(&p->vm.m, p->loop, c, 1, &p->text, e);
-	return rc ? rc : monitor_add_text(&p->vm, c, e);
+	return rc ? rc : displays_start(&p->vm, &p->cfg, &p->displays, e);
 }
 
 static int run(struct posada *p, struct err *e)
@@ -240,7 +229,7 @@ static int run(struct posada *p, struct err *e)
 			loop_run(p->loop);
 	}
 	screendump_end(p->dump);
-	text_display_destroy(p->text);
+	displays_stop(p->displays);
 	monitors_destroy(&p->vm);
 	vm_destroy(&p->vm);
 	return rc;

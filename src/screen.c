@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Screens: see include/display.h. Main loop. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,16 +10,24 @@
 #include "loop.h"
 #include "machine.h"
 
+#define REFRESH_NS (DISPLAY_REFRESH_MS * 1000000ull)
+#define IDLE_NS (DISPLAY_IDLE_MS * 1000000ull)
+
 /* What the public struct does not show. */
 struct private_screen {
 	struct screen s;
-	struct loop_timer timer;
+	struct loop_timer timer; /* the next time to draw at; armed while there are viewers */
+	atomic_bool asleep; /* screen_touch sets the timer */
+	bool watched; /* the card was told to watch */
+	bool changed; /* something was damaged since it was last cleared */
+	uint64_t last_change, due, again; /* loop_now_ns; again: 0: not asked for */
 };
 
-static void draw(struct screen *s, bool all)
+static void draw(struct private_screen *p, bool all)
 {
-	if (s->ops)
-		s->ops->update(s->card, s, all);
+	p->again = 0;
+	if (p->s.ops)
+		p->s.ops->update(p->s.card, &p->s, all);
 }
 
 static void tell_refreshed(struct screen *s)
@@ -32,13 +41,59 @@ static void tell_refreshed(struct screen *s)
 	}
 }
 
+static void unwatch(struct private_screen *p)
+{
+	atomic_store(&p->asleep, false);
+	if (p->watched)
+		p->s.ops->watch(p->s.card, false);
+	p->watched = false;
+}
+
+/* The last look comes after the card has begun to watch: no change falls between the two. */
+static bool fall_asleep(struct private_screen *p)
+{
+	if (!p->s.ops->watch || p->s.ops->watch(p->s.card, true))
+		return false;
+	p->watched = true;
+	atomic_store(&p->asleep, true);
+	p->changed = false;
+	draw(p, false);
+	tell_refreshed(&p->s);
+	if (p->changed)
+		unwatch(p);
+	return p->watched;
+}
+
 static void on_timer(void *ctx)
 {
 	struct private_screen *p = ctx;
+	bool sleeping = atomic_load(&p->asleep); /* else it was touched, or has not slept */
+	uint64_t now = loop_now_ns();
 
-	draw(&p->s, false);
-	loop_timer_set(&p->timer, loop_now_ns() + DISPLAY_REFRESH_MS * 1000000ull);
+	if (!sleeping) {
+		unwatch(p);
+		p->changed = false;
+	}
+	draw(p, false);
 	tell_refreshed(&p->s);
+	if (!p->s.viewers)
+		return;
+	if (!sleeping) {
+		if (p->changed)
+			p->last_change = now;
+		sleeping = now - p->last_change >= IDLE_NS && fall_asleep(p);
+	}
+	if (!p->s.viewers)
+		return;
+	if (!sleeping) {
+		p->due = (now - p->due < REFRESH_NS ? p->due : now) + REFRESH_NS;
+		loop_timer_set(&p->timer, p->due);
+	}
+	if (sleeping && p->again)
+		loop_timer_set(&p->timer, p->again);
+	/* A touch in between has set the timer already, perhaps before the line above did. */
+	if (sleeping && !atomic_load(&p->asleep))
+		loop_timer_set(&p->timer, now);
 }
 
 /* --- a card's side ------------------------------------------------------------------------ */
@@ -73,6 +128,7 @@ void screen_destroy(struct screen *s)
 	screen_damage(s, 0, 0, s->surface.width, s->surface.height);
 	while (s->viewers)
 		viewer_detach(s->viewers);
+	unwatch(p);
 	loop_timer_cancel(&p->timer);
 	for (struct screen **at = &s->m->screens; *at; at = &(*at)->next) {
 		if (*at == s) {
@@ -104,9 +160,33 @@ int screen_resize(struct screen *s, unsigned width, unsigned height)
 
 void screen_damage(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height)
 {
+	struct private_screen *p = (struct private_screen *)s;
+
+	p->changed = true;
+	screen_damage_timed(s, x, y, width, height);
+}
+
+void screen_damage_timed(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height)
+{
 	for (struct viewer *v = s->viewers; v; v = v->next)
 		if (v->damaged)
 			v->damaged(v->ctx, x, y, width, height);
+}
+
+void screen_touch(struct screen *s)
+{
+	struct private_screen *p = (struct private_screen *)s;
+
+	if (p && atomic_exchange(&p->asleep, false))
+		loop_timer_set(&p->timer, loop_now_ns());
+}
+
+void screen_again(struct screen *s, uint64_t deadline_ns)
+{
+	struct private_screen *p = (struct private_screen *)s;
+
+	if (!p->again || deadline_ns < p->again)
+		p->again = deadline_ns;
 }
 
 /* --- a viewer's side ------------------------------------------------------------------------ */
@@ -120,7 +200,7 @@ void viewer_attach(struct viewer *v, struct screen *s)
 {
 	struct private_screen *p = (struct private_screen *)s;
 
-	draw(s, false); /* what is new, for those who watch already */
+	draw(p, false); /* what is new, for those who watch already */
 	v->screen = s;
 	v->next = s->viewers;
 	s->viewers = v;
@@ -128,8 +208,10 @@ void viewer_attach(struct viewer *v, struct screen *s)
 		v->resized(v->ctx, &s->surface);
 	if (v->damaged)
 		v->damaged(v->ctx, 0, 0, s->surface.width, s->surface.height);
-	if (!v->next)
-		loop_timer_set(&p->timer, loop_now_ns() + DISPLAY_REFRESH_MS * 1000000ull);
+	unwatch(p);
+	p->last_change = loop_now_ns();
+	p->due = p->last_change + REFRESH_NS;
+	loop_timer_set(&p->timer, p->due);
 }
 
 void viewer_detach(struct viewer *v)
@@ -145,13 +227,20 @@ void viewer_detach(struct viewer *v)
 		}
 	}
 	v->screen = NULL;
-	if (!p->s.viewers)
-		loop_timer_cancel(&p->timer);
+	if (p->s.viewers)
+		return;
+	unwatch(p);
+	loop_timer_cancel(&p->timer);
 }
 
 void screen_refresh(struct screen *s)
 {
-	draw(s, false);
+	struct private_screen *p = (struct private_screen *)s;
+	uint64_t again = p->again;
+
+	draw(p, false);
+	if (again)
+		screen_again(s, again);
 }
 
 bool screen_text(struct screen *s, struct text_screen *t)
