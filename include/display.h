@@ -77,6 +77,11 @@ struct viewer {
 	/* After each update, whether anything changed or not; may be NULL. */
 	void (*refreshed)(void *ctx);
 	void *ctx;
+	/*
+	 * It shows text modes by their letters, and makes them blink by itself: it is told of
+	 * nothing that was drawn only because time has passed.
+	 */
+	bool letters;
 	struct screen *screen; /* the display's */
 	struct viewer *next;
 };
@@ -88,8 +93,11 @@ void screen_destroy(struct screen *s); /* its viewers see a blank screen */
 /* -EINVAL: beyond DISPLAY_MAX_*, -ENOMEM; the surface is then as before. */
 int screen_resize(struct screen *s, unsigned width, unsigned height);
 void screen_damage(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height);
-/* Something may look different now. Any thread, also with the card's lock held; cheap. NULL:
- * nothing. */
+/*
+ * Something may look different now. Any thread, also with the card's lock held; cheap. NULL:
+ * nothing. What the card's lock guards is changed and told of in one go, the lock held. A viewer
+ * may say it too, that wants to be told refreshed.
+ */
 void screen_touch(struct screen *s);
 /*
  * By update: draw again at this time (loop_now_ns) even when nothing is touched until then, such

@@ -18,6 +18,7 @@ struct text_display;
  */
 int text_display_create(struct machine *m, struct loop *l, struct chardev *c, int tty_fd,
 			struct text_display **out, struct err *e);
+void text_display_resized(struct text_display *d); /* the terminal has another size, maybe */
 void text_display_destroy(struct text_display *d); /* NULL: nothing */
 
 #endif

@@ -29,9 +29,18 @@ struct mem_region {
 	bool readonly; /* for the guest */
 	bool log_dirty; /* memmap_dirty will be asked */
 	int prio; /* RAM has 0 */
+	/* The same memory as host, mapped once more for whoever is not the guest; NULL: host. */
+	uint8_t *own;
 	/* filled by the map */
 	uint64_t gpa, seq;
 	bool mapped;
+	/*
+	 * With log_dirty: pages written not by the guest but for it, [0] since memmap_dirty was
+	 * called, [1] before that: these may have been under way then.
+	 */
+	struct mem_noted {
+		uint64_t first, end;
+	} noted[2];
 };
 
 /* How slots are set: KVM's, or a fake in tests. 0 or -errno. */
@@ -45,6 +54,27 @@ struct memmap_ops {
 
 #define MEMMAP_REGIONS 64
 #define MEMMAP_SLOTS 128
+
+/*
+ * Memory of which somebody wants to know when the guest writes there next, without looking for
+ * it: see memmap_watch. It was made by mem_twin_create, whole.
+ */
+struct mem_watch {
+	uint8_t *host; /* page-aligned */
+	uint64_t size;
+	/* Once; on a vCPU's thread, the map's lock held: nothing of the map may be called. */
+	void (*written)(void *ctx);
+	void *ctx;
+	/* filled by the map */
+	bool armed;
+	struct mem_watch *next;
+};
+
+/* Memory mapped twice: for regions' host, and for everybody else. */
+struct mem_twin {
+	uint8_t *guest, *own;
+	uint64_t size;
+};
 
 /* A part of a region that the guest sees. */
 struct mem_segment {
@@ -65,6 +95,8 @@ struct memmap {
 	unsigned n_segs;
 	uint64_t seq;
 	unsigned batch; /* changes are held back while it is not 0 */
+	struct mem_watch *watches;
+	unsigned watch_seq; /* counts the times that one ended */
 };
 
 void memmap_init(struct memmap *mm, const struct memmap_ops *ops, void *ctx);
@@ -89,8 +121,9 @@ int memmap_commit(struct memmap *mm);
 bool memmap_access(struct memmap *mm, uint64_t gpa, void *buf, unsigned len, bool write);
 
 /*
- * Host address of [gpa, gpa + len) as the guest sees it, when one region has it all, else
- * NULL; write: and the guest may write there. It stays good as long as the region's memory.
+ * Address of [gpa, gpa + len) as the guest sees it, when one region has it all, else
+ * NULL; write: and the guest may write there; that counts as written, if it is done at once.
+ * It stays good as long as the region's memory.
  */
 void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write);
 
@@ -99,6 +132,24 @@ void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write);
  * each page of r, rounded up to 64).
  */
 int memmap_dirty(struct memmap *mm, struct mem_region *r, uint64_t *bitmap);
+
+/* Zeroes, whole pages. 0 or -errno. */
+int mem_twin_create(struct mem_twin *t, const char *name, uint64_t size);
+void mem_twin_destroy(struct mem_twin *t); /* also one that is all zero */
+
+/*
+ * From now on until the guest has written there, through whatever regions have w->host as
+ * theirs, or memmap_unwatch: reads cost nothing, the first write one exit, whatever instruction
+ * it is. w->written is told then. 0 or -errno.
+ */
+int memmap_watch(struct memmap *mm, struct mem_watch *w);
+void memmap_unwatch(struct memmap *mm, struct mem_watch *w); /* idempotent; it is told no more */
+/*
+ * KVM could not write to memory for the guest. True: some was watched, and is no longer: once
+ * more. *seen is the CPU's own, 0 at first: of two CPUs that write at once one finds that the
+ * other has been here.
+ */
+bool memmap_written(struct memmap *mm, unsigned *seen);
 
 /* Calls fn for what the guest sees, in address order, the lock held. */
 void memmap_each(struct memmap *mm, void (*fn)(void *ctx, const struct mem_segment *s), void *ctx);

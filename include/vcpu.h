@@ -46,6 +46,7 @@ struct vcpu {
 	unsigned ring_pos; /* total number written */
 	bool dead; /* under vm->lock: a report has been made; does not run again until reset */
 	bool synced; /* run->s.regs holds the registers (KVM_CAP_SYNC_REGS) */
+	unsigned watch_seq; /* memmap_written's */
 	struct vcpu_init *init; /* power-on state, for resets */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
 };

@@ -66,9 +66,12 @@ static int take_signals(struct posada *p, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	/* For a display on the terminal, which takes it by a descriptor of its own. */
+	sigaddset(&set, SIGWINCH);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0 || loop_fd_add(p->loop, &p->signals, fd, EPOLLIN, on_signal, p))
 		return err_set(e, ERR_HOST, errno, "cannot watch for signals: %s", strerror(errno));
 	return 0;

@@ -7,6 +7,7 @@
  * different regions are not merged, though they may lie side by side.
  */
 #include "memmap.h"
+#include "memwatch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -227,34 +228,65 @@ int memmap_commit(struct memmap *mm)
 	return rc;
 }
 
-void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write)
-{
-	uint8_t *p = NULL;
+/* --- accesses that KVM does not make ---------------------------------------------------- */
 
-	pthread_mutex_lock(&mm->lock);
-	for (unsigned i = 0; !p && i < mm->n_segs; i++) {
+/* [off, off + len) of r is about to be written. */
+static void note(struct mem_region *r, uint64_t off, size_t len)
+{
+	struct mem_noted *n = &r->noted[0];
+	uint64_t first = off / PAGE, end = (off + len + PAGE - 1) / PAGE;
+
+	if (n->first == n->end)
+		n->first = first;
+	n->first = first < n->first ? first : n->first;
+	n->end = end > n->end ? end : n->end;
+}
+
+/* As memmap_ptr; the lock is held. */
+static uint8_t *find(struct memmap *mm, uint64_t gpa, size_t len, bool write)
+{
+	for (unsigned i = 0; i < mm->n_segs; i++) {
 		const struct mem_segment *s = &mm->seg[i];
+		struct mem_region *r = s->region;
 		uint64_t off = gpa - s->gpa;
 
-		if (off < s->size && s->host && len <= s->size - off && !(write && s->readonly))
-			p = s->host + off;
+		if (off >= s->size || !s->host || len > s->size - off || (write && s->readonly))
+			continue;
+		if (write)
+			mem_watches_end(mm, s->host + off, len);
+		off += s->gpa - r->gpa;
+		if (write && s->log_dirty)
+			note(r, off, len);
+		return (r->own ? r->own : r->host) + off;
 	}
+	return NULL;
+}
+
+void *memmap_ptr(struct memmap *mm, uint64_t gpa, size_t len, bool write)
+{
+	uint8_t *p;
+
+	pthread_mutex_lock(&mm->lock);
+	p = find(mm, gpa, len, write);
 	pthread_mutex_unlock(&mm->lock);
 	return p;
 }
 
 bool memmap_access(struct memmap *mm, uint64_t gpa, void *buf, unsigned len, bool write)
 {
-	void *p = memmap_ptr(mm, gpa, len, write);
+	uint8_t *p;
 
-	if (!p)
-		return false;
-	if (write)
+	pthread_mutex_lock(&mm->lock);
+	p = find(mm, gpa, len, write);
+	if (p && write)
 		memcpy(p, buf, len);
-	else
+	else if (p)
 		memcpy(buf, p, len);
-	return true;
+	pthread_mutex_unlock(&mm->lock);
+	return p;
 }
+
+/* --- the dirty log ------------------------------------------------------------------------ */
 
 /* ORs n bits into to, from bit `at` on. */
 static void or_bits(uint64_t *to, uint64_t at, const uint64_t *from, uint64_t n)
@@ -264,12 +296,22 @@ static void or_bits(uint64_t *to, uint64_t at, const uint64_t *from, uint64_t n)
 			to[(at + i) / 64] |= 1ull << (at + i) % 64;
 }
 
+static void report_noted(struct mem_region *r, uint64_t *bitmap)
+{
+	for (unsigned i = 0; i < 2; i++)
+		for (uint64_t page = r->noted[i].first; page < r->noted[i].end; page++)
+			bitmap[page / 64] |= 1ull << page % 64;
+	r->noted[1] = r->noted[0];
+	r->noted[0] = (struct mem_noted){ 0 };
+}
+
 int memmap_dirty(struct memmap *mm, struct mem_region *r, uint64_t *bitmap)
 {
 	uint64_t *part = calloc((r->size / PAGE + 63) / 64, sizeof(*part));
 	int rc = part ? 0 : -ENOMEM;
 
 	pthread_mutex_lock(&mm->lock);
+	report_noted(r, bitmap);
 	for (unsigned i = 0; !rc && i < mm->n_segs; i++) {
 		const struct mem_segment *s = &mm->seg[i];
 

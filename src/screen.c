@@ -20,8 +20,42 @@ struct private_screen {
 	atomic_bool asleep; /* screen_touch sets the timer */
 	bool watched; /* the card was told to watch */
 	bool changed; /* something was damaged since it was last cleared */
+	struct walk *walks; /* over the viewers, under way */
 	uint64_t last_change, due, again; /* loop_now_ns; again: 0: not asked for */
 };
+
+/*
+ * Over the viewers, any of which may leave while one of them is told something, and which may
+ * make something be drawn that they are told of.
+ */
+struct walk {
+	struct viewer *next;
+	struct walk *outer;
+};
+
+static void walk_begin(struct private_screen *p, struct walk *w)
+{
+	*w = (struct walk){ .next = p->s.viewers, .outer = p->walks };
+	p->walks = w;
+}
+
+static struct viewer *walk_next(struct private_screen *p, struct walk *w)
+{
+	struct viewer *v = w->next;
+
+	if (v)
+		w->next = v->next;
+	else
+		p->walks = w->outer;
+	return v;
+}
+
+static void walks_leave(struct private_screen *p, const struct viewer *v)
+{
+	for (struct walk *w = p->walks; w; w = w->outer)
+		if (w->next == v)
+			w->next = v->next;
+}
 
 static void draw(struct private_screen *p, bool all)
 {
@@ -30,15 +64,16 @@ static void draw(struct private_screen *p, bool all)
 		p->s.ops->update(p->s.card, &p->s, all);
 }
 
-static void tell_refreshed(struct screen *s)
+/* timed: nothing was touched; what blinks was drawn. */
+static void tell_refreshed(struct private_screen *p, bool timed)
 {
-	struct viewer *next;
+	struct viewer *v;
+	struct walk w;
 
-	for (struct viewer *v = s->viewers; v; v = next) {
-		next = v->next; /* a viewer may leave */
-		if (v->refreshed)
+	walk_begin(p, &w);
+	while ((v = walk_next(p, &w)))
+		if (v->refreshed && !(timed && v->letters))
 			v->refreshed(v->ctx);
-	}
 }
 
 static void unwatch(struct private_screen *p)
@@ -49,18 +84,27 @@ static void unwatch(struct private_screen *p)
 	p->watched = false;
 }
 
-/* The last look comes after the card has begun to watch: no change falls between the two. */
+/*
+ * The last look comes after the card has begun to watch: no change falls between the two. And
+ * the card finds the screen asleep when it begins: what it says from then on is heard.
+ */
 static bool fall_asleep(struct private_screen *p)
 {
-	if (!p->s.ops->watch || p->s.ops->watch(p->s.card, true))
+	if (!p->s.ops->watch)
 		return false;
-	p->watched = true;
 	atomic_store(&p->asleep, true);
+	p->watched = !p->s.ops->watch(p->s.card, true);
+	if (!p->watched) {
+		atomic_store(&p->asleep, false);
+		return false;
+	}
 	p->changed = false;
 	draw(p, false);
-	tell_refreshed(&p->s);
-	if (p->changed)
+	tell_refreshed(p, false);
+	if (p->changed && p->watched) {
+		p->last_change = loop_now_ns();
 		unwatch(p);
+	}
 	return p->watched;
 }
 
@@ -71,11 +115,15 @@ static void on_timer(void *ctx)
 	uint64_t now = loop_now_ns();
 
 	if (!sleeping) {
+		/* Awake for a while whatever was touched, or a guest that writes where nobody
+		 * looks would wake us at once each time. */
+		if (p->watched)
+			p->last_change = now;
 		unwatch(p);
 		p->changed = false;
 	}
 	draw(p, false);
-	tell_refreshed(&p->s);
+	tell_refreshed(p, sleeping);
 	if (!p->s.viewers)
 		return;
 	if (!sleeping) {
@@ -143,6 +191,8 @@ void screen_destroy(struct screen *s)
 int screen_resize(struct screen *s, unsigned width, unsigned height)
 {
 	uint32_t *pixel;
+	struct viewer *v;
+	struct walk w;
 
 	if (!width || !height || width > DISPLAY_MAX_SIDE || height > DISPLAY_MAX_SIDE ||
 	    (uint64_t)width * height > DISPLAY_MAX_PIXELS)
@@ -152,10 +202,24 @@ int screen_resize(struct screen *s, unsigned width, unsigned height)
 		return -ENOMEM;
 	free(s->surface.pixel);
 	s->surface = (struct surface){ .width = width, .height = height, .pixel = pixel };
-	for (struct viewer *v = s->viewers; v; v = v->next)
+	((struct private_screen *)s)->changed = true;
+	walk_begin((struct private_screen *)s, &w);
+	while ((v = walk_next((struct private_screen *)s, &w)))
 		if (v->resized)
 			v->resized(v->ctx, &s->surface);
 	return 0;
+}
+
+static void tell_damaged(struct private_screen *p, unsigned x, unsigned y, unsigned width,
+			 unsigned height, bool timed)
+{
+	struct viewer *v;
+	struct walk w;
+
+	walk_begin(p, &w);
+	while ((v = walk_next(p, &w)))
+		if (v->damaged && !(timed && v->letters))
+			v->damaged(v->ctx, x, y, width, height);
 }
 
 void screen_damage(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height)
@@ -163,14 +227,12 @@ void screen_damage(struct screen *s, unsigned x, unsigned y, unsigned width, uns
 	struct private_screen *p = (struct private_screen *)s;
 
 	p->changed = true;
-	screen_damage_timed(s, x, y, width, height);
+	tell_damaged(p, x, y, width, height, false);
 }
 
 void screen_damage_timed(struct screen *s, unsigned x, unsigned y, unsigned width, unsigned height)
 {
-	for (struct viewer *v = s->viewers; v; v = v->next)
-		if (v->damaged)
-			v->damaged(v->ctx, x, y, width, height);
+	tell_damaged((struct private_screen *)s, x, y, width, height, true);
 }
 
 void screen_touch(struct screen *s)
@@ -184,8 +246,11 @@ void screen_touch(struct screen *s)
 void screen_again(struct screen *s, uint64_t deadline_ns)
 {
 	struct private_screen *p = (struct private_screen *)s;
+	struct viewer *v = s->viewers;
 
-	if (!p->again || deadline_ns < p->again)
+	while (v && v->letters)
+		v = v->next;
+	if (v && (!p->again || deadline_ns < p->again))
 		p->again = deadline_ns;
 }
 
@@ -220,6 +285,7 @@ void viewer_detach(struct viewer *v)
 
 	if (!p)
 		return;
+	walks_leave(p, v);
 	for (struct viewer **at = &p->s.viewers; *at; at = &(*at)->next) {
 		if (*at == v) {
 			*at = v->next;

@@ -141,6 +141,28 @@ static int exit_assist(struct vcpu *v)
 	return -1;
 }
 
+/*
+ * Whether KVM gave up on an instruction whose write is a locked one: that is how it meets
+ * memory that it cannot write to just now.
+ */
+static bool failed_locked(const struct kvm_run *run)
+{
+	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64,
+					    0x65, 0x66, 0x67, 0xf2, 0xf3 };
+	const uint8_t *insn = run->emulation_failure.insn_bytes;
+
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION || run->internal.ndata < 4 ||
+	    !(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return false;
+	for (unsigned i = 0; i < run->emulation_failure.insn_size && i < 15; i++) {
+		if (insn[i] == 0xf0 || insn[i] == 0x86 || insn[i] == 0x87) /* lock; xchg */
+			return true;
+		if (!memchr(prefixes, insn[i], sizeof(prefixes)) && (insn[i] & 0xf0) != 0x40)
+			return false;
+	}
+	return false;
+}
+
 static int exit_internal_error(struct vcpu *v)
 {
 	static const char *const words[] = {
@@ -153,6 +175,8 @@ static int exit_internal_error(struct vcpu *v)
 	int rc;
 
 	record(v, 0, false, sub, v->run->internal.data[0]);
+	if (failed_locked(v->run) && memmap_written(&v->vm->m.map, &v->watch_seq))
+		return 0;
 	rc = exit_assist(v);
 	if (rc >= 0)
 		return rc;
@@ -311,6 +335,8 @@ static void *vcpu_main(void *arg)
 
 			v->synced = v->assist && (code == EINTR || code == EAGAIN);
 			if (code == EINTR || code == EAGAIN)
+				continue;
+			if (code == EFAULT && memmap_written(&v->vm->m.map, &v->watch_seq))
 				continue;
 			report_guest_death(v, "KVM_RUN failed: %s", strerror(code));
 			die(v);

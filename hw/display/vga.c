@@ -91,6 +91,7 @@ static void dac_store(struct vga *v, uint8_t val)
 	v->changed |= memcmp(entry, v->dac_held, 3) != 0;
 	memcpy(entry, v->dac_held, 3);
 	v->dac_write++;
+	screen_touch(v->screen);
 }
 
 /* --- writes --------------------------------------------------------------------------- */
@@ -109,9 +110,10 @@ static void write_attr(struct vga *v, uint8_t val)
 {
 	v->attr_flip = !v->attr_flip;
 	if (v->attr_flip)
-		v->attr_index = val & 0x3f;
+		v->attr_index = val & 0x3f; /* and whether the screen is on */
 	else
 		set(v, &v->attr[v->attr_index & 0x1f], val & attr_bits[v->attr_index & 0x1f]);
+	screen_touch(v->screen);
 }
 
 static void write_seq(struct vga *v, uint8_t val)
@@ -120,6 +122,15 @@ static void write_seq(struct vga *v, uint8_t val)
 		set(v, &v->seq[3], val);
 	else
 		v->seq[v->seq_index] = val;
+	vga_linear_check(v);
+	screen_touch(v->screen);
+}
+
+static void write_gr(struct vga *v, uint8_t val)
+{
+	v->gr[v->gr_index] = val;
+	vga_linear_check(v);
+	screen_touch(v->screen);
 }
 
 static void write_crtc(struct vga *v, uint8_t val)
@@ -138,6 +149,7 @@ static void write_crtc(struct vga *v, uint8_t val)
 		set(v, &v->crtc[i], val);
 	else
 		v->crtc[i] = val;
+	screen_touch(v->screen);
 }
 
 /* Which of the three ports of both bases it is, when this one answers; else 0. */
@@ -177,10 +189,10 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		break;
 	case PORT_SEQ:
 		write_seq(v, val & seq_bits[v->seq_index]);
-		vga_linear_check(v);
 		break;
 	case PORT_DAC_MASK:
 		set(v, &v->dac_mask, val);
+		screen_touch(v->screen);
 		break;
 	case PORT_DAC_READ:
 		v->dac_read = val;
@@ -199,8 +211,7 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t val)
 		v->gr_index = val & 0x0f;
 		break;
 	case PORT_GR:
-		v->gr[v->gr_index] = val & gr_bits[v->gr_index];
-		vga_linear_check(v);
+		write_gr(v, val & gr_bits[v->gr_index]);
 		break;
 	default:
 		write_based(v, based(v, port), val);
@@ -270,6 +281,7 @@ uint8_t vga_port_read(struct vga *v, unsigned port)
 void vga_reset(struct vga *v)
 {
 	vga_linear_end(v);
+	vga_window_end(v);
 	memset(v->seq, 0, sizeof(v->seq));
 	memset(v->gr, 0, sizeof(v->gr));
 	memset(v->crtc, 0, sizeof(v->crtc));
@@ -285,6 +297,7 @@ void vga_reset(struct vga *v)
 	v->dispi[DISPI_ID] = 0xb0c5;
 	v->dispi[DISPI_MEMORY_64K] = (uint16_t)(v->size >> 16);
 	v->changed = true;
+	screen_touch(v->screen);
 }
 
 int vga_init(struct vga *v)

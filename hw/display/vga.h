@@ -32,6 +32,12 @@ enum {
 	VGA_WINDOW_LEN = 0x20000,
 	VGA_LINEAR = 0xb8000,
 	VGA_LINEAR_LEN = 0x8000,
+	VGA_WINDOWS = 2, /* parts of the window that are mapped by themselves */
+};
+
+/* Of the window: bytes [off, off + len) are memory from byte `at` on; whole pages all. */
+struct vga_window {
+	uint32_t off, len, at;
 };
 
 enum vga_dispi_reg {
@@ -102,8 +108,27 @@ struct vga {
 	uint8_t *linear;
 	int (*linear_map)(void *ctx, bool on);
 	uint64_t (*linear_dirty)(void *ctx); /* a bit a page written since the last call */
+	/*
+	 * The screen sleeps: screen_touch when the guest writes to memory that it is let at
+	 * directly. 0 or -errno. NULL: only when there is no such memory.
+	 */
+	int (*watch_memory)(void *ctx, bool on);
+	/*
+	 * Where reading and writing the window does no more than reading and writing memory;
+	 * returns how many parts there are. NULL: vga_windows, as a VGA with dispi has it.
+	 */
+	unsigned (*windows)(const struct vga *v, struct vga_window *w);
+	/* Lets the guest at part i directly; w: NULL: no longer. NULL: it cannot. See vga_window.c.
+	 */
+	int (*window_map)(void *ctx, unsigned i, const struct vga_window *w);
 	void *ctx;
 
+	struct vga_window_state {
+		struct vga_window w;
+		bool on; /* mapped */
+		unsigned hits; /* accesses to it that came the long way */
+	} window[VGA_WINDOWS];
+	bool no_windows;
 	bool linear_on;
 	unsigned linear_hits; /* accesses that it would have spared */
 	struct screen *screen;
@@ -155,6 +180,14 @@ void vga_linear_check(struct vga *v);
 /* Brings v->mem up to date, to be drawn. */
 void vga_linear_sync(struct vga *v);
 void vga_linear_end(struct vga *v);
+
+/* --- vga_window.c --- */
+unsigned vga_windows(const struct vga *v, struct vga_window *w);
+/* An access to the window came the long way. */
+void vga_window_hit(struct vga *v, uint32_t off);
+/* Registers have changed: does it show the same still? vga_linear_check calls it. */
+void vga_window_check(struct vga *v);
+void vga_window_end(struct vga *v);
 
 /* --- vga_mode.c, vga_text.c: for vga_draw.c --- */
 void vga_mode_get(const struct vga *v, struct vga_mode *m);

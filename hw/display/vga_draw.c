@@ -6,7 +6,7 @@
  */
 #include "vga.h"
 
-#include <endian.h>
+#include <errno.h>
 #include <string.h>
 
 /* The longest line that wraps around: 256 characters' dwords, and one more for panning. */
@@ -255,4 +255,14 @@ static void update(void *card, struct screen *s, bool all)
 	pthread_mutex_unlock(v->lock);
 }
 
-const struct screen_ops vga_screen_ops = { .update = update, .text = vga_text };
+/* What comes by registers says so always; screen_touch finds the screen asleep or not. */
+static int watch(void *card, bool on)
+{
+	struct vga *v = card;
+
+	if (v->watch_memory)
+		return v->watch_memory(v->ctx, on);
+	return v->collect_dirty || v->linear || v->window_map ? -ENOTSUP : 0;
+}
+
+const struct screen_ops vga_screen_ops = { .update = update, .text = vga_text, .watch = watch };

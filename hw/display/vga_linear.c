@@ -65,6 +65,7 @@ void vga_linear_end(struct vga *v)
 
 void vga_linear_check(struct vga *v)
 {
+	vga_window_check(v);
 	if (v->linear_on && !possible(v))
 		vga_linear_end(v);
 }

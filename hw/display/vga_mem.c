@@ -93,6 +93,7 @@ static void to_plane(struct vga *v, uint32_t at, uint8_t val)
 {
 	v->mem[at / 2 * 4 + at % 2] = val;
 	vga_mark(v, at / 2 * 4);
+	screen_touch(v->screen);
 }
 
 uint8_t vga_mem_read(struct vga *v, uint32_t off)
@@ -105,6 +106,7 @@ uint8_t vga_mem_read(struct vga *v, uint32_t off)
 	if (a == NO_BYTE)
 		return 0xff;
 	if (chained(v)) {
+		vga_window_hit(v, off);
 		at = dword_at(v, a / 4);
 		plane = a % 4;
 	} else if (v->gr[GR_MODE] & MODE_ODD_EVEN) {
@@ -172,6 +174,7 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
 	if (a == NO_BYTE)
 		return;
 	if (chained(v)) {
+		vga_window_hit(v, off);
 		at = dword_at(v, a / 4);
 		mask &= 0xffu << 8 * (a % 4);
 	} else if (!(v->seq[SEQ_MODE] & SEQ_SEQUENTIAL)) {
@@ -189,4 +192,5 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
 	memcpy(v->mem + at, &now, 4);
 	v->font_changed |= ((now ^ old) & 0xffff0000) != 0;
 	vga_mark(v, at);
+	screen_touch(v->screen);
 }

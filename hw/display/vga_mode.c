@@ -104,6 +104,8 @@ uint16_t vga_dispi_read(struct vga *v, unsigned reg)
 
 void vga_dispi_write(struct vga *v, unsigned reg, uint16_t val)
 {
+	if (reg != DISPI_BANK)
+		screen_touch(v->screen);
 	switch (reg) {
 	case DISPI_ID:
 		if (val >= 0xb0c0 && val <= 0xb0c5)
@@ -114,6 +116,7 @@ void vga_dispi_write(struct vga *v, unsigned reg, uint16_t val)
 		break;
 	case DISPI_BANK:
 		v->dispi[DISPI_BANK] = (uint16_t)(val % (v->size >> 16));
+		vga_window_check(v);
 		break;
 	case DISPI_XRES:
 	case DISPI_YRES:

@@ -7,10 +7,8 @@
  * The framebuffer is memory that the guest sees directly; what it wrote there is asked of
  * the memory map's dirty log when the screen is drawn. Registers: vCPU threads, dev->lock.
  */
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bus.h"
 #include "dev.h"
@@ -21,6 +19,7 @@
 #include "pci.h"
 #include "props.h"
 #include "vga.h"
+#include "vga_memory.h"
 
 enum { BAR_MEM = 0, BAR_REGS = 2, REGS_LEN = 4096 };
 /* Index and data are words at 0x1ce and 0x1cf: counted from 0x1cd the data is aligned. */
@@ -32,7 +31,8 @@ struct vga_pci {
 	uint32_t vgamem_mb; /* property */
 	struct pci_fn fn;
 	struct vga vga;
-	struct mem_region memory, hole, linear;
+	struct vga_memory memory;
+	struct mem_region hole;
 	struct io_region ports, dispi, window, regs;
 };
 
@@ -127,40 +127,12 @@ static const struct io_ops regs_ops = {
 
 /* --- the framebuffer ------------------------------------------------------------------------ */
 
-static void collect_dirty(void *ctx, uint64_t *bitmap)
-{
-	struct vga_pci *p = ctx;
-
-	memmap_dirty(&p->dev.m->map, &p->memory, bitmap);
-}
-
 static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
 {
 	struct vga_pci *p = fn->ctx;
 
-	if (bar != BAR_MEM)
-		return;
-	if (mapped)
-		memmap_map(&fn->m->map, &p->memory, fn->bar[bar].base);
-	else
-		memmap_unmap(&fn->m->map, &p->memory);
-}
-
-static int linear_map(void *ctx, bool on)
-{
-	struct vga_pci *p = ctx;
-
-	return on ? memmap_map(&p->dev.m->map, &p->linear, VGA_LINEAR)
-		  : memmap_unmap(&p->dev.m->map, &p->linear);
-}
-
-static uint64_t linear_dirty(void *ctx)
-{
-	struct vga_pci *p = ctx;
-	uint64_t pages = 0;
-
-	memmap_dirty(&p->dev.m->map, &p->linear, &pages);
-	return pages;
+	if (bar == BAR_MEM)
+		vga_memory_bar(&p->memory, mapped, fn->bar[bar].base);
 }
 
 static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped };
@@ -179,32 +151,17 @@ static void vga_pci_reset(struct dev *d)
 static int make_memory(struct vga_pci *p, struct err *e)
 {
 	struct vga *v = &p->vga;
-	void *mem;
 
 	if (p->vgamem_mb & (p->vgamem_mb - 1)) {
 		err_set(e, ERR_USAGE, EINVAL, "vgamem_mb=%u: not a power of two", p->vgamem_mb);
 		err_hint(e, "16 is enough for 2560x1600, 64 for 5120x2880");
 		return -EINVAL;
 	}
-	v->size = p->vgamem_mb << 20;
-	mem = mmap(NULL, v->size + VGA_LINEAR_LEN, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
-		return err_set(e, ERR_HOST, ENOMEM, "no memory for a framebuffer of %u MiB",
-			       p->vgamem_mb);
-	v->mem = mem;
 	v->lock = &p->dev.lock;
 	v->name = p->dev.cls->name;
-	v->collect_dirty = collect_dirty;
-	v->linear = v->mem + v->size;
-	v->linear_map = linear_map;
-	v->linear_dirty = linear_dirty;
-	p->linear = (struct mem_region){ .name = "vga-text",
-					 .host = v->linear,
-					 .size = VGA_LINEAR_LEN,
-					 .log_dirty = true,
-					 .prio = 2 };
-	v->ctx = p;
+	if (vga_memory_create(&p->memory, p->dev.m, v, p->vgamem_mb << 20))
+		return err_set(e, ERR_HOST, ENOMEM, "no memory for a framebuffer of %u MiB",
+			       p->vgamem_mb);
 	return vga_init(v) ? err_set(e, ERR_HOST, ENOMEM, "out of memory") : 0;
 }
 
@@ -234,11 +191,6 @@ static int map_isa(struct vga_pci *p, struct err *e)
 
 static void make_bars(struct vga_pci *p)
 {
-	p->memory = (struct mem_region){ .name = "vga-memory",
-					 .host = p->vga.mem,
-					 .size = p->vga.size,
-					 .log_dirty = true,
-					 .prio = 1 };
 	pci_bar_init(&p->fn, BAR_MEM, PCI_BAR_MEM | PCI_BAR_PREFETCH, p->vga.size);
 	p->regs = region(p, "vga-registers", &regs_ops, REGS_LEN);
 	pci_bar_init(&p->fn, BAR_REGS, PCI_BAR_MEM, REGS_LEN);
@@ -282,9 +234,14 @@ static int vga_pci_init(struct dev *d, struct err *e)
 static void vga_pci_fini(struct dev *d)
 {
 	struct vga_pci *p = (struct vga_pci *)d;
+	struct screen *s = p->vga.screen;
 
-	if (p->vga.screen)
-		screen_destroy(p->vga.screen);
+	/* CPUs may be at its registers still, and touch the screen. */
+	pthread_mutex_lock(&d->lock);
+	p->vga.screen = NULL;
+	pthread_mutex_unlock(&d->lock);
+	if (s)
+		screen_destroy(s);
 	pci_fn_unplug(&p->fn);
 	if (bus_mapped(&p->ports))
 		bus_unmap(&p->ports);
@@ -293,10 +250,9 @@ static void vga_pci_fini(struct dev *d)
 	if (bus_mapped(&p->window))
 		bus_unmap(&p->window);
 	memmap_unmap(&d->m->map, &p->hole);
-	memmap_unmap(&d->m->map, &p->linear);
+	vga_memory_unmap(&p->memory);
 	vga_fini(&p->vga);
-	if (p->vga.mem)
-		munmap(p->vga.mem, p->vga.size + VGA_LINEAR_LEN);
+	vga_memory_destroy(&p->memory);
 }
 
 static const struct prop vga_pci_props[] = {

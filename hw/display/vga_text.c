@@ -11,10 +11,20 @@
 
 #include "loop.h"
 
-enum { CELL_CURSOR = 1 << 16, CELL_DARK = 1 << 17, CELL_NONE = 1 << 18 };
+/*
+ * CELL_CURSOR: the cursor is there, and how: its lines are in bits 19 to 28. CELL_HIDDEN, of
+ * the cursor, and CELL_DARK, of the character: time has come to blink.
+ */
+enum {
+	CELL_CURSOR = 1 << 16,
+	CELL_DARK = 1 << 17,
+	CELL_NONE = 1 << 18,
+	CELL_HIDDEN = 1 << 29,
+	CELL_TIMED = CELL_DARK | CELL_HIDDEN,
+};
 enum { ATTR_LINE_GRAPHICS = 0x04, ATTR_BLINK = 0x08, FONT_BYTES = 8192 };
-/* The cursor blinks twice as fast as characters: 16 and 32 frames of 70 Hz. */
-enum { CURSOR_HALF_NS = 114000000, BLINK_HALF_NS = 228000000 };
+/* The cursor changes every 16 frames of 70 Hz, characters every 32. */
+enum { CURSOR_HALF_NS = 228000000, BLINK_HALF_NS = 456000000 };
 
 /* One of the two parts of a split screen. */
 struct part {
@@ -77,8 +87,8 @@ static unsigned glyph_line(const struct vga *v, const struct vga_mode *m, uint32
 {
 	unsigned ch = cell & 0xff, attr = cell >> 8 & 0xff, dots;
 
-	if (cell & CELL_CURSOR && scan >= (v->crtc[0x0a] & 0x1fu) &&
-	    scan <= (v->crtc[0x0b] & 0x1fu))
+	if ((cell & (CELL_CURSOR | CELL_HIDDEN)) == CELL_CURSOR &&
+	    scan >= (v->crtc[0x0a] & 0x1fu) && scan <= (v->crtc[0x0b] & 0x1fu))
 		return 0x1ff;
 	if (cell & CELL_DARK)
 		return 0;
@@ -114,23 +124,43 @@ static void draw_cell(struct vga *v, const struct vga_mode *m, const struct part
 	}
 }
 
-/* How a cell is to look now. */
-static uint32_t cell_now(const struct vga *v, uint32_t at, bool cursor, bool dark)
+static void sooner(uint64_t *again, uint64_t now, uint64_t half)
+{
+	uint64_t next = (now / half + 1) * half;
+
+	*again = next < *again ? next : *again;
+}
+
+/* How a cell is to look now; *again: when it is to look otherwise, if that is before *again. */
+static uint32_t cell_now(const struct vga *v, uint32_t at, bool cursor, uint64_t now,
+			 uint64_t *again)
 {
 	uint32_t cell = v->mem[at] | (uint32_t)v->mem[at + 1] << 8;
 
-	if (cursor && at == cursor_address(v))
+	if (cursor && at == cursor_address(v)) {
 		cell |= CELL_CURSOR | (v->crtc[0x0a] & 0x1fu) << 19 | (v->crtc[0x0b] & 0x1fu) << 24;
-	if (dark && cell & 0x8000 && v->attr[0x10] & ATTR_BLINK)
-		cell |= CELL_DARK;
+		cell |= now / CURSOR_HALF_NS % 2 ? CELL_HIDDEN : 0;
+		sooner(again, now, CURSOR_HALF_NS);
+	}
+	if (cell & 0x8000 && v->attr[0x10] & ATTR_BLINK) {
+		cell |= now / BLINK_HALF_NS % 2 ? CELL_DARK : 0;
+		sooner(again, now, BLINK_HALF_NS);
+	}
 	return cell;
 }
 
-static unsigned draw_part(struct vga *v, const struct vga_mode *m, const struct part *p,
-			  unsigned next, const uint32_t *colour)
+/* Part of a row of cells was drawn; timed: only because time has passed. */
+static void tell(struct vga *v, bool timed, int x, int y, int end_x, int end_y)
 {
-	bool cursor = cursor_on(v) && loop_now_ns() / CURSOR_HALF_NS % 2 == 0;
-	bool dark = loop_now_ns() / BLINK_HALF_NS % 2;
+	(timed ? screen_damage_timed : screen_damage)(v->screen, (unsigned)x, (unsigned)y,
+						      (unsigned)(end_x - x), (unsigned)(end_y - y));
+}
+
+static unsigned draw_part(struct vga *v, const struct vga_mode *m, const struct part *p,
+			  unsigned next, const uint32_t *colour, uint64_t *again)
+{
+	uint64_t now = loop_now_ns();
+	bool cursor = cursor_on(v);
 	int width = (int)(m->char_width * m->dots);
 	/* A screen that is shifted to the left shows a part of one more column. */
 	unsigned columns = m->columns + (p->pan != 0), rows = part_rows(m, p);
@@ -139,22 +169,24 @@ static unsigned draw_part(struct vga *v, const struct vga_mode *m, const struct 
 		int y = (int)(p->top + row * cell_height(m)) - (int)(p->first_scan * m->repeat);
 		int top = y < (int)p->top ? (int)p->top : y;
 		int end = y + (int)cell_height(m), first = -1, last = 0;
+		bool timed = true;
 
 		end = end > (int)p->end ? (int)p->end : end;
 		for (unsigned column = 0; column < columns; column++, next++) {
-			uint32_t cell = cell_now(v, cell_address(m, p, row, column), cursor, dark);
+			uint32_t cell =
+				cell_now(v, cell_address(m, p, row, column), cursor, now, again);
 			int x = (int)column * width - (int)(p->pan * m->dots);
 
 			if (v->cells[next] == cell)
 				continue;
+			timed &= !((v->cells[next] ^ cell) & ~(uint32_t)CELL_TIMED);
 			v->cells[next] = cell;
 			draw_cell(v, m, p, x, y, cell, colour);
 			first = first < 0 ? (x > 0 ? x : 0) : first;
 			last = x + width < (int)m->width ? x + width : (int)m->width;
 		}
 		if (first >= 0 && last > first && end > top)
-			screen_damage(v->screen, (unsigned)first, (unsigned)top,
-				      (unsigned)(last - first), (unsigned)(end - top));
+			tell(v, timed, first, top, last, end);
 	}
 	return next;
 }
@@ -175,6 +207,7 @@ static bool make_room(struct vga *v, unsigned n)
 
 void vga_draw_text(struct vga *v, const struct vga_mode *m, const uint32_t *colour, bool all)
 {
+	uint64_t again = UINT64_MAX;
 	struct part part[2];
 	unsigned n;
 
@@ -184,8 +217,10 @@ void vga_draw_text(struct vga *v, const struct vga_mode *m, const uint32_t *colo
 		return;
 	for (unsigned i = 0; all && i < n; i++)
 		v->cells[i] = CELL_NONE;
-	n = draw_part(v, m, &part[0], 0, colour);
-	draw_part(v, m, &part[1], n, colour);
+	n = draw_part(v, m, &part[0], 0, colour, &again);
+	draw_part(v, m, &part[1], n, colour, &again);
+	if (again != UINT64_MAX)
+		screen_again(v->screen, again);
 }
 
 /* --- for viewers that show letters ----------------------------------------------------------- */

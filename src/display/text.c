@@ -32,6 +32,7 @@ struct text_display {
 	bool active; /* else somebody else writes to the terminal */
 	bool damaged; /* pixels changed; of graphics modes */
 	bool was_text;
+	bool behind; /* a refresh was left out: the terminal takes no more just now */
 	struct text_screen text;
 	struct text_frame frame;
 	struct text_keys keys;
@@ -139,7 +140,6 @@ static void flush(struct text_display *d)
 	f->out_len -= done;
 }
 
-/* No signal: asking costs less than drawing does. */
 static void follow_size(struct text_display *d)
 {
 	struct winsize ws;
@@ -160,7 +160,8 @@ static void refreshed(void *ctx)
 	struct text_display *d = ctx;
 	bool is_text;
 
-	if (!d->active || d->frame.out_len)
+	d->behind = d->frame.out_len;
+	if (!d->active || d->behind)
 		return;
 	follow_size(d);
 	if (!d->frame.now)
@@ -194,6 +195,7 @@ static void show(struct text_display *d)
 	d->frame.all = true;
 	text_frame_puts(&d->frame, ENTER);
 	flush(d);
+	screen_touch(d->viewer.screen);
 }
 
 static void hide(struct text_display *d)
@@ -232,7 +234,11 @@ static void on_room(void *ctx)
 
 static void writable(void *ctx)
 {
-	flush(ctx);
+	struct text_display *d = ctx;
+
+	flush(d);
+	if (d->behind && !d->frame.out_len)
+		screen_touch(d->viewer.screen);
 }
 
 static void on_event(void *ctx, enum chardev_event ev)
@@ -273,11 +279,18 @@ int text_display_create(struct machine *m, struct loop *l, struct chardev *c, in
 		free(d);
 		return rc;
 	}
-	d->viewer = (struct viewer){ .damaged = damaged, .refreshed = refreshed, .ctx = d };
+	d->viewer = (struct viewer){
+		.damaged = damaged, .refreshed = refreshed, .letters = true, .ctx = d
+	};
 	chardev_set_terminal_end(LEAVE);
 	viewer_attach(&d->viewer, s);
 	*out = d;
 	return 0;
+}
+
+void text_display_resized(struct text_display *d)
+{
+	screen_touch(d->viewer.screen);
 }
 
 void text_display_destroy(struct text_display *d)

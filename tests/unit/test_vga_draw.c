@@ -5,8 +5,8 @@
 
 enum { WINDOW = 0xa0000, TEXT = 0xb8000 };
 /* Halves of a blinking cursor's and of blinking characters' time. */
-#define CURSOR_NS 114000000ull
-#define BLINK_NS 228000000ull
+#define CURSOR_NS 228000000ull
+#define BLINK_NS 456000000ull
 
 static void setup(void)
 {
