@@ -301,12 +301,7 @@ void viewer_detach(struct viewer *v)
 
 void screen_refresh(struct screen *s)
 {
-	struct private_screen *p = (struct private_screen *)s;
-	uint64_t again = p->again;
-
-	draw(p, false);
-	if (again)
-		screen_again(s, again);
+	draw((struct private_screen *)s, false);
 }
 
 bool screen_text(struct screen *s, struct text_screen *t)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memmap.h"
 #include "suite.h"
@@ -238,11 +239,132 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* --- watching ------------------------------------------------------------------------------ */
+
+static unsigned told[2];
+
+static void on_written(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+/* Whether a write of one byte there, by the kernel for somebody, is let through. */
+static bool can_write(uint8_t *at)
+{
+	int pipes[2];
+	bool ok;
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(write(pipes[1], "x", 1), 1);
+	ok = read(pipes[0], at, 1) == 1;
+	ck_assert(ok || errno == EFAULT);
+	close(pipes[0]);
+	close(pipes[1]);
+	return ok;
+}
+
+START_TEST(watched_memory)
+{
+	struct mem_twin twin[2];
+	struct mem_watch w[2];
+	unsigned cpu[2] = { 0 };
+
+	memset(told, 0, sizeof(told));
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(mem_twin_create(&twin[i], "test", 4 * PAGE), 0);
+		w[i] = (struct mem_watch){ .host = twin[i].guest,
+					   .size = twin[i].size,
+					   .written = on_written,
+					   .ctx = &told[i] };
+	}
+	ck_assert(!memmap_written(&mm, &cpu[0])); /* it was something else */
+	ck_assert_int_eq(memmap_watch(&mm, &w[0]), 0);
+	ck_assert_int_eq(memmap_watch(&mm, &w[0]), 0);
+	ck_assert(!can_write(twin[0].guest + 3 * PAGE));
+	ck_assert_int_eq(twin[0].guest[0], 0);
+	twin[0].own[5] = 7;
+	ck_assert_int_eq(twin[0].guest[5], 7);
+	/* Two CPUs that wrote at once. */
+	ck_assert(memmap_written(&mm, &cpu[0]));
+	ck_assert(memmap_written(&mm, &cpu[1]));
+	ck_assert_uint_eq(told[0], 1);
+	ck_assert(can_write(twin[0].guest));
+	ck_assert(!memmap_written(&mm, &cpu[0]));
+	ck_assert(!memmap_written(&mm, &cpu[1]));
+	/* One wrote, and the watch was taken back before that was known. */
+	ck_assert_int_eq(memmap_watch(&mm, &w[0]), 0);
+	ck_assert_int_eq(memmap_watch(&mm, &w[1]), 0);
+	ck_assert(!can_write(twin[1].guest));
+	memmap_unwatch(&mm, &w[0]);
+	ck_assert(can_write(twin[0].guest));
+	ck_assert(!can_write(twin[1].guest));
+	memmap_unwatch(&mm, &w[1]);
+	memmap_unwatch(&mm, &w[1]);
+	ck_assert(memmap_written(&mm, &cpu[1]));
+	ck_assert_uint_eq(told[0], 1);
+	ck_assert_uint_eq(told[1], 0);
+	for (unsigned i = 0; i < 2; i++)
+		mem_twin_destroy(&twin[i]);
+	mem_twin_destroy(&twin[0]);
+}
+END_TEST
+
+/* As KVM brings writes of instructions that it emulates. */
+START_TEST(writes_for_the_guest)
+{
+	struct mem_region fb = { .name = "fb", .log_dirty = true, .prio = 1 };
+	struct mem_region split = { .name = "split", .size = PAGE, .prio = 2 };
+	uint64_t bits[1] = { 0 };
+	struct mem_watch w;
+	struct mem_twin twin;
+	uint8_t *p;
+
+	told[0] = 0;
+	ck_assert_int_eq(mem_twin_create(&twin, "test", 8 * PAGE), 0);
+	fb.host = twin.guest;
+	fb.own = twin.own;
+	fb.size = twin.size;
+	w = (struct mem_watch){
+		.host = twin.guest, .size = twin.size, .written = on_written, .ctx = &told[0]
+	};
+	ck_assert_int_eq(memmap_map(&mm, &fb, 0xa0000), 0);
+	ck_assert_int_eq(memmap_map(&mm, &split, 0xa0000 + 2 * PAGE), 0);
+	ck_assert_int_eq(memmap_watch(&mm, &w), 0);
+	ck_assert(memmap_access(&mm, 100, bits, 1, true)); /* RAM: nobody's concern */
+	ck_assert_ptr_eq(memmap_ptr(&mm, 0xa0000, PAGE, false), twin.own);
+	ck_assert(memmap_access(&mm, 0xa0000, bits, 8, false));
+	ck_assert_uint_eq(told[0], 0);
+	bits[0] = 0x55;
+	ck_assert(memmap_access(&mm, 0xa0000 + 5 * PAGE - 4, bits, 8, true));
+	ck_assert_uint_eq(told[0], 1);
+	ck_assert_uint_eq(twin.guest[5 * PAGE - 4], 0x55);
+	bits[0] = 0;
+	ck_assert_int_eq(memmap_dirty(&mm, &fb, bits), 0);
+	ck_assert_uint_eq(bits[0], 3 << 4);
+	ck_assert_int_eq(memmap_watch(&mm, &w), 0);
+	p = memmap_ptr(&mm, 0xa0000 + PAGE, 1, true);
+	ck_assert_uint_eq(told[0], 2);
+	/* What is written by the pointer may come after the look. */
+	bits[0] = 0;
+	ck_assert_int_eq(memmap_dirty(&mm, &fb, bits), 0);
+	*p = 1;
+	bits[0] = 0;
+	ck_assert_int_eq(memmap_dirty(&mm, &fb, bits), 0);
+	ck_assert_uint_eq(bits[0], 1 << 1);
+	bits[0] = 0;
+	ck_assert_int_eq(memmap_dirty(&mm, &fb, bits), 0);
+	ck_assert_uint_eq(bits[0], 0);
+	memmap_unmap(&mm, &fb);
+	mem_twin_destroy(&twin);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *tests[] = {
 		one_region_is_one_slot, what_covers_wins,        what_stays_is_not_touched,
 		access_follows_the_map, dirty_pages_of_a_region, refusals,
+		watched_memory,         writes_for_the_guest,
 	};
 
 	return run_tests("memmap", setup, teardown, tests, sizeof(tests) / sizeof(tests[0]));
