@@ -26,9 +26,13 @@ static struct {
 	bool dirty;
 } slots[MEMMAP_SLOTS];
 
+static bool no_windows; /* KVM has no slots for what is at 0xa0000 */
+
 static int slot_set(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8_t *host,
 		    bool readonly, bool log_dirty)
 {
+	if (no_windows && size && gpa >= 0xa0000 && gpa < 0xc0000)
+		return -ENOSPC;
 	slots[slot].gpa = gpa;
 	slots[slot].size = size;
 	slots[slot].host = host;
@@ -38,14 +42,19 @@ static int slot_set(void *ctx, unsigned slot, uint64_t gpa, uint64_t size, uint8
 /* The pages that fb_write has written. */
 static uint64_t fb_dirty[16384 / 64];
 
-/* And those of text memory that linear_write has. */
-static uint64_t linear_dirty;
+/* And those of text memory that linear_write has, and of the window, each 64 KiB of it. */
+static uint64_t linear_dirty, window_dirty;
 
 static int slot_get_dirty(void *ctx, unsigned slot, uint64_t *bitmap)
 {
 	if (slots[slot].gpa == 0xb8000) {
 		*bitmap = linear_dirty;
 		linear_dirty = 0;
+		return 0;
+	}
+	if (slots[slot].gpa == 0xa0000) {
+		*bitmap = window_dirty;
+		window_dirty = 0;
 		return 0;
 	}
 	memcpy(bitmap, fb_dirty, slots[slot].size / 4096 / 8);
@@ -64,13 +73,18 @@ static inline void fb_write(uint32_t off, const void *buf, unsigned len)
 		fb_dirty[i / 4096 / 64] |= 1ull << i / 4096 % 64;
 }
 
-/* Where the guest sees text memory directly, or NULL: accesses come to the device. */
-static inline uint8_t *linear(void)
+/* Where the guest sees gpa directly, or NULL: accesses come to the device. */
+static inline uint8_t *direct(uint64_t gpa)
 {
 	for (unsigned i = 0; i < MEMMAP_SLOTS; i++)
-		if (slots[i].size && slots[i].gpa == 0xb8000)
-			return slots[i].host;
+		if (gpa - slots[i].gpa < slots[i].size)
+			return slots[i].host + (gpa - slots[i].gpa);
 	return NULL;
+}
+
+static inline uint8_t *linear(void)
+{
+	return direct(0xb8000);
 }
 
 static inline void linear_write(unsigned off, uint8_t val)
@@ -179,6 +193,29 @@ static inline uint8_t peek(uint32_t addr)
 
 	bus_read(&fake.m.mmio, addr, &val, 1);
 	return val;
+}
+
+/* As the guest writes and reads: memory where it is let at some, else the device. */
+static inline void guest_write(uint32_t addr, uint8_t val)
+{
+	uint8_t *at = direct(addr);
+
+	if (!at) {
+		poke(addr, val);
+		return;
+	}
+	*at = val;
+	if (addr >= 0xb8000 && linear())
+		linear_dirty |= 1ull << (addr - 0xb8000) / 4096;
+	else
+		window_dirty |= 1ull << (addr - 0xa0000) / 4096;
+}
+
+static inline uint8_t guest_read(uint32_t addr)
+{
+	const uint8_t *at = direct(addr);
+
+	return at ? *at : peek(addr);
 }
 
 /* IBM's parameters for a BIOS mode. */
