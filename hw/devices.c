@@ -39,7 +39,13 @@
 	X(virtconsole) \
 	X(virtserialport) \
 	X(virtio_balloon_pci) \
-	X(virtio_balloon_mmio)
+	X(virtio_balloon_mmio) \
+	X(virtio_keyboard_pci) \
+	X(virtio_keyboard_mmio) \
+	X(virtio_mouse_pci) \
+	X(virtio_mouse_mmio) \
+	X(virtio_tablet_pci) \
+	X(virtio_tablet_mmio)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct dev_class name##_class;
