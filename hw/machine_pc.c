@@ -3,10 +3,9 @@
  * The PC board: which devices are always there, and which the command line
  * adds. Interrupt controllers and the timer are KVM's. Main thread, before the guest runs.
  *
- * A kernel named by -kernel is started by posada itself; without one the machine has
- * firmware, and fw_cfg to tell it things.
+ * A kernel named by -kernel is started by posada itself. Without one, or with firmware named
+ * beside it, the machine has firmware, and fw_cfg to tell it things.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "board.h"
@@ -35,20 +34,12 @@ static int add_vga(struct machine *m, const struct config *cfg, bool firmware, s
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 {
-	bool firmware = !cfg->kernel;
-	int rc;
+	bool firmware = firmware_wanted(cfg);
+	int rc = firmware ? firmware_map(m, cfg, e) : 0;
 
-	if (cfg->kernel && cfg->bios) {
-		err_set(e, ERR_USAGE, EINVAL,
-			"-bios %s: a kernel named by -kernel is started "
-			"without firmware",
-			cfg->bios);
-		err_hint(e, "leave out one of the two");
-		return -EINVAL;
-	}
-	rc = firmware ? firmware_map(m, cfg, e) : 0;
 	rc = rc ? rc : board_add(m, on_board, sizeof(on_board) / sizeof(on_board[0]), e);
 	rc = rc || !firmware ? rc : pc_firmware_init(m, cfg, e);
+	rc = rc || !firmware || !cfg->kernel ? rc : pc_firmware_kernel(m, cfg, e);
 	rc = rc ? rc : add_vga(m, cfg, firmware, e);
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
 	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", true, e);
