@@ -21,10 +21,21 @@ static const char *const on_board[] = {
 	"port92", "acpi-pm", "piix4-pm",  "isa-post",    "isa-dma",
 };
 
-/* The graphics card: with firmware there is one unless it is not wanted. */
+static bool names_vga(const struct config *cfg)
+{
+	bool found = false;
+
+	for (size_t i = 0; !found && i < cfg->device.n; i++)
+		found = !strncmp(cfg->device.s[i], "VGA", 3) &&
+			(!cfg->device.s[i][3] || cfg->device.s[i][3] == ',');
+	return found;
+}
+
+/* The graphics card: with firmware there is one unless it is not wanted, or is a -device. */
 static int add_vga(struct machine *m, const struct config *cfg, bool firmware, struct err *e)
 {
-	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0 : firmware && !cfg->nodefaults;
+	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0
+			       : firmware && !cfg->nodefaults && !names_vga(cfg);
 	int rc = wanted ? machine_add_device(m, dev_class_find("VGA"), NULL, NULL, e) : 0;
 
 	if (rc && cfg->vga)

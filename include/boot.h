@@ -105,6 +105,7 @@ struct boot_parts {
 		size_t len;
 		uint32_t addr;
 	} setup, kernel, cmdline, initrd; /* cmdline with its NUL */
+	bool kernel64; /* a 64-bit one: its command line has linux_extra */
 };
 
 /* rq: kernel, initrd, append, linux_extra, mem and its e820 count. Errors as boot_load's. */

@@ -73,6 +73,7 @@ int pc_firmware_kernel(struct machine *m, const struct config *cfg, struct err *
 		.mem = &m->mem,
 	};
 	struct boot_parts parts;
+	bool words;
 	int rc;
 
 	rq.n_e820 = boot_e820(&m->mem, rq.e820);
@@ -80,10 +81,11 @@ int pc_firmware_kernel(struct machine *m, const struct config *cfg, struct err *
 	if (rc)
 		return rc;
 	rc = tell_parts(m, &parts, e);
+	words = parts.kernel64 && m->linux_words;
 	boot_parts_free(&parts);
 	if (!rc && m->bios->path && m->bios->rom.len <= BIOS_LEN_MAX)
 		rc = add_loader(m, cfg, e);
-	if (!rc && m->linux_words)
+	if (!rc && words)
 		log_note("this host's KVM is software; added to the kernel's command line: %s",
 			 m->linux_words);
 	return rc;

@@ -23,6 +23,7 @@
 #define VERSION_INITRD_MAX 0x203
 #define VERSION_CMDLINE_SIZE 0x206
 #define VERSION_INIT_SIZE 0x20a
+#define VERSION_XLOADFLAGS 0x20c /* Linux 3.8 */
 #define OLD_INITRD_MAX 0x37ffffffu
 #define OLD_CMDLINE_MAX 255
 /* What firmware may keep of the memory below the PCI hole: its own, and the tables. */
@@ -55,7 +56,7 @@ static int split(const struct boot *b, const struct boot_image *img, struct boot
 	setup = (img->p[LINUX_SETUP_HEADER_OFFSET] ? img->p[LINUX_SETUP_HEADER_OFFSET] + 1u : 5) *
 		512;
 	end = 0x202 + img->p[0x201];
-	if (img->len <= setup || end > setup)
+	if (img->len <= setup)
 		return kernel_err(b, e, "the Linux bzImage is cut short: it has only %zu bytes",
 				  img->len);
 	if (setup > SETUP_MAX)
@@ -155,7 +156,7 @@ static void fill_header(struct linux_setup_header *hdr, struct boot_parts *parts
 
 int boot_parts_load(const struct boot_request *rq, struct boot_parts *out, struct err *e)
 {
-	struct boot_entry entry = { .is_linux = true };
+	struct boot_entry entry = { 0 };
 	struct boot b = { .rq = rq, .out = &entry };
 	struct linux_setup_header hdr;
 	struct boot_image img;
@@ -171,6 +172,10 @@ int boot_parts_load(const struct boot_request *rq, struct boot_parts *out, struc
 		return rc;
 	rc = split(&b, &img, out, &hdr, e);
 	boot_file_unmap(&img);
+	/* Others may be 32-bit kernels, or no Linux at all: boot loaders come in this form, too. */
+	out->kernel64 = !rc && le16_to_cpu(hdr.version) >= VERSION_XLOADFLAGS &&
+			le16_to_cpu(hdr.xloadflags) & LINUX_XLF_KERNEL_64;
+	entry.is_linux = out->kernel64;
 	rc = rc ? rc : make_cmdline(&b, &hdr, &out->cmdline, e);
 	rc = rc ? rc : load_initrd(&b, &hdr, &out->kernel, &out->initrd, e);
 	if (rc)

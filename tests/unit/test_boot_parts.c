@@ -58,6 +58,7 @@ static void setup(void)
 	hdr->loadflags = LINUX_LOADED_HIGH;
 	hdr->initrd_addr_max = cpu_to_le32(0x7fffffff);
 	hdr->cmdline_size = cpu_to_le32(2047);
+	hdr->xloadflags = cpu_to_le16(LINUX_XLF_KERNEL_64);
 	hdr->pref_address = cpu_to_le64(16 << 20);
 	hdr->init_size = cpu_to_le32(8 << 20);
 	for (size_t i = 0; i < sizeof(ramdisk); i++)
@@ -177,6 +178,11 @@ START_TEST(kernel_alone)
 	ck_item(FW_CFG_CMDLINE_DATA, words, strlen(words) + 1);
 	ck_assert_uint_eq(item32(FW_CFG_SETUP_SIZE), 5 * 512);
 	ck_assert_uint_eq(item32(FW_CFG_KERNEL_SIZE), sizeof(image) - 5 * 512);
+	/* They are not for what is no 64-bit Linux. */
+	hdr->xloadflags = cpu_to_le16(0);
+	write_kernel();
+	tell();
+	ck_item(FW_CFG_CMDLINE_DATA, "a", 2);
 	/* No words at all are an empty line. */
 	cfg.append = NULL;
 	fake.m.linux_words = NULL;
