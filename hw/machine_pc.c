@@ -17,8 +17,8 @@
 #include "firmware/pc_firmware.h"
 
 static const char *const on_board[] = {
-	"i440fx", "piix3",   "piix3-ide", "mc146818rtc", "i8042",
-	"port92", "acpi-pm", "piix4-pm",  "isa-post",    "isa-dma",
+	"i440fx",   "piix3",    "piix3-ide", "mc146818rtc",      "i8042", "port92", "acpi-pm",
+	"piix4-pm", "isa-post", "isa-dma",   "acpi-pci-hotplug",
 };
 
 static bool names_vga(const struct config *cfg)

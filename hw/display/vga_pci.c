@@ -194,7 +194,7 @@ static void cfg_written(struct pci_fn *fn, unsigned off, unsigned size)
 {
 	struct vga_pci *p = fn->ctx;
 
-	if (off > PCI_COMMAND + 1 || off + size <= PCI_COMMAND)
+	if (off != PCI_COMMAND) /* its second byte is about other things */
 		return;
 	pthread_mutex_lock(&p->dev.lock);
 	update_decoding(p);
