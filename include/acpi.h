@@ -73,8 +73,11 @@ void acpi_gpe_raise(struct machine *m, unsigned gpe);
 
 /*
  * --- PCI devices that come and go (hw/acpi/pci_hotplug.c), for machines that have
- * m->acpi_hotplug. slot: 0 to 31, of bus 0. Any thread, that device's lock not held.
+ * m->acpi_hotplug. slot: of bus 0, one of those that the DSDT has methods for. Any thread,
+ * that device's lock not held.
  */
+enum { ACPI_HOTPLUG_FIRST = 24, ACPI_HOTPLUG_LAST = 31 };
+
 struct acpi_hotplug_ops {
 	/* The guest has let go of what is in the slot, which is removable. On a vCPU thread,
 	 * with the lock held: the work is for the main loop (loop_post). */
