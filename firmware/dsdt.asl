@@ -318,4 +318,63 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "POSADA", "POSADAPC", 1)
 			}
 		}
 	}
+
+	/*
+	 * Also for machines with firmware: slots that devices come to and go from, by the registers of
+	 * hw/acpi/pci_hotplug.c, a bit a slot. They are the last eight, which are filled last: each costs
+	 * Linux on a software KVM 90 ms. include/acpi.h has their range, too.
+	 */
+	Scope (\_SB.PCI0)
+	{
+		Device (PHPR)
+		{
+			Name (_HID, EisaId ("PNP0A06"))
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0xae00, 0xae00, 1, 0x14)
+			})
+		}
+		OperationRegion (HPIO, SystemIO, 0xae00, 0x0c)
+		Field (HPIO, DWordAcc, NoLock, WriteAsZeros)
+		{
+			HPUP, 32,
+			HPDN, 32,
+			HPEJ, 32
+		}
+		Method (EJCT, 1)
+		{
+			HPEJ = 1 << Arg0
+		}
+
+		Device (SC0) { Name (_ADR, 0x00180000) Name (_SUN, 24) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SC8) { Name (_ADR, 0x00190000) Name (_SUN, 25) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SD0) { Name (_ADR, 0x001a0000) Name (_SUN, 26) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SD8) { Name (_ADR, 0x001b0000) Name (_SUN, 27) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SE0) { Name (_ADR, 0x001c0000) Name (_SUN, 28) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SE8) { Name (_ADR, 0x001d0000) Name (_SUN, 29) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SF0) { Name (_ADR, 0x001e0000) Name (_SUN, 30) Method (_EJ0, 1) { EJCT (_SUN) } }
+		Device (SF8) { Name (_ADR, 0x001f0000) Name (_SUN, 31) Method (_EJ0, 1) { EJCT (_SUN) } }
+
+		/* Slots, and what has happened there: 1 device check, 3 eject request */
+		Method (TELL, 2)
+		{
+			If (Arg0 & 0x01000000) { Notify (SC0, Arg1) }
+			If (Arg0 & 0x02000000) { Notify (SC8, Arg1) }
+			If (Arg0 & 0x04000000) { Notify (SD0, Arg1) }
+			If (Arg0 & 0x08000000) { Notify (SD8, Arg1) }
+			If (Arg0 & 0x10000000) { Notify (SE0, Arg1) }
+			If (Arg0 & 0x20000000) { Notify (SE8, Arg1) }
+			If (Arg0 & 0x40000000) { Notify (SF0, Arg1) }
+			If (Arg0 & 0x80000000) { Notify (SF8, Arg1) }
+		}
+	}
+
+	Scope (\_GPE)
+	{
+		Method (_E01)
+		{
+			\_SB.PCI0.TELL (\_SB.PCI0.HPUP, 1)
+			\_SB.PCI0.TELL (\_SB.PCI0.HPDN, 3)
+		}
+	}
 }

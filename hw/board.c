@@ -256,7 +256,7 @@ static int add_flash_drive(struct machine *m, struct entry *x, struct err *e)
 
 	if (!m->bios) {
 		err_set(e, ERR_USAGE, ENODEV, "if=pflash: this machine has no firmware");
-		err_hint(e, "leave out -kernel, and -machine micro");
+		err_hint(e, "leave out -machine micro");
 		return of_entry(x, -ENODEV, e);
 	}
 	if (x->d.index == 0 && m->bios->path) {

@@ -20,6 +20,7 @@
 	X(port92) \
 	X(acpi_pm) \
 	X(piix4_pm) \
+	X(acpi_pci_hotplug) \
 	X(virtio_rng_pci) \
 	X(virtio_rng_mmio) \
 	X(virtio_blk_pci) \

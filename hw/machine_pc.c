@@ -3,10 +3,9 @@
  * The PC board: which devices are always there, and which the command line
  * adds. Interrupt controllers and the timer are KVM's. Main thread, before the guest runs.
  *
- * A kernel named by -kernel is started by posada itself; without one the machine has
- * firmware, and fw_cfg to tell it things.
+ * A kernel named by -kernel is started by posada itself. Without one, or with firmware named
+ * beside it, the machine has firmware, and fw_cfg to tell it things.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "board.h"
@@ -18,14 +17,25 @@
 #include "firmware/pc_firmware.h"
 
 static const char *const on_board[] = {
-	"i440fx", "piix3",   "piix3-ide", "mc146818rtc", "i8042",
-	"port92", "acpi-pm", "piix4-pm",  "isa-post",    "isa-dma",
+	"i440fx",   "piix3",    "piix3-ide", "mc146818rtc",      "i8042", "port92", "acpi-pm",
+	"piix4-pm", "isa-post", "isa-dma",   "acpi-pci-hotplug",
 };
 
-/* The graphics card: with firmware there is one unless it is not wanted. */
+static bool names_vga(const struct config *cfg)
+{
+	bool found = false;
+
+	for (size_t i = 0; !found && i < cfg->device.n; i++)
+		found = !strncmp(cfg->device.s[i], "VGA", 3) &&
+			(!cfg->device.s[i][3] || cfg->device.s[i][3] == ',');
+	return found;
+}
+
+/* The graphics card: with firmware there is one unless it is not wanted, or is a -device. */
 static int add_vga(struct machine *m, const struct config *cfg, bool firmware, struct err *e)
 {
-	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0 : firmware && !cfg->nodefaults;
+	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0
+			       : firmware && !cfg->nodefaults && !names_vga(cfg);
 	int rc = wanted ? machine_add_device(m, dev_class_find("VGA"), NULL, NULL, e) : 0;
 
 	if (rc && cfg->vga)
@@ -35,20 +45,12 @@ static int add_vga(struct machine *m, const struct config *cfg, bool firmware, s
 
 int machine_pc_init(struct machine *m, const struct config *cfg, struct err *e)
 {
-	bool firmware = !cfg->kernel;
-	int rc;
+	bool firmware = firmware_wanted(cfg);
+	int rc = firmware ? firmware_map(m, cfg, e) : 0;
 
-	if (cfg->kernel && cfg->bios) {
-		err_set(e, ERR_USAGE, EINVAL,
-			"-bios %s: a kernel named by -kernel is started "
-			"without firmware",
-			cfg->bios);
-		err_hint(e, "leave out one of the two");
-		return -EINVAL;
-	}
-	rc = firmware ? firmware_map(m, cfg, e) : 0;
 	rc = rc ? rc : board_add(m, on_board, sizeof(on_board) / sizeof(on_board[0]), e);
 	rc = rc || !firmware ? rc : pc_firmware_init(m, cfg, e);
+	rc = rc || !firmware || !cfg->kernel ? rc : pc_firmware_kernel(m, cfg, e);
 	rc = rc ? rc : add_vga(m, cfg, firmware, e);
 	rc = rc ? rc : board_add_consoles(m, cfg, e);
 	rc = rc ? rc : board_add_devices(m, cfg, "virtio-blk-pci", true, e);

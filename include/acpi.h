@@ -65,5 +65,28 @@ int acpi_tell_firmware(struct machine *m, const struct acpi_config *c, struct er
  * device's lock not held.
  */
 void acpi_pm_place(struct machine *m, uint16_t base);
+/*
+ * A general purpose event, which the guest hears of by the SCI when it has enabled it. Any
+ * thread, the PM device's lock not held.
+ */
+void acpi_gpe_raise(struct machine *m, unsigned gpe);
+
+/*
+ * --- PCI devices that come and go (hw/acpi/pci_hotplug.c), for machines that have
+ * m->acpi_hotplug. slot: of bus 0, one of those that the DSDT has methods for. Any thread,
+ * that device's lock not held.
+ */
+enum { ACPI_HOTPLUG_FIRST = 24, ACPI_HOTPLUG_LAST = 31 };
+
+struct acpi_hotplug_ops {
+	/* The guest has let go of what is in the slot, which is removable. On a vCPU thread,
+	 * with the lock held: the work is for the main loop (loop_post). */
+	void (*eject)(void *ctx, unsigned slot);
+};
+
+void acpi_hotplug_listen(struct machine *m, const struct acpi_hotplug_ops *ops, void *ctx);
+void acpi_hotplug_removable(struct machine *m, unsigned slot, bool removable);
+/* A device has come to the slot, or the one there is to go: the guest is told. */
+void acpi_hotplug_tell(struct machine *m, unsigned slot, bool comes);
 
 #endif

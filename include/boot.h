@@ -92,6 +92,26 @@ int boot_load(const struct boot_request *rq, struct boot_entry *out, struct err 
 int boot_load_image(const struct boot_request *rq, const void *image, size_t len,
 		    struct boot_entry *out, struct err *e);
 
+/* --- for firmware that starts the kernel itself (src/boot/parts.c) --- */
+
+/*
+ * A Linux bzImage cut into the two parts that loaders know, its setup header filled in, with
+ * the command line, the ramdisk and places for all of them ("The Linux/x86 Boot Protocol").
+ * Zero: not there. The pointers are boot_parts_free's.
+ */
+struct boot_parts {
+	struct boot_part {
+		uint8_t *p;
+		size_t len;
+		uint32_t addr;
+	} setup, kernel, cmdline, initrd; /* cmdline with its NUL */
+	bool kernel64; /* a 64-bit one: its command line has linux_extra */
+};
+
+/* rq: kernel, initrd, append, linux_extra, mem and its e820 count. Errors as boot_load's. */
+int boot_parts_load(const struct boot_request *rq, struct boot_parts *out, struct err *e);
+void boot_parts_free(struct boot_parts *parts);
+
 /* Whether what begins with these bytes is a kernel, not compressed: its first 8 KiB are enough. */
 bool boot_is_kernel(const uint8_t *p, size_t n);
 /* What it looks like when it is none, as in "a text file"; 160 bytes hold all there is to say. */

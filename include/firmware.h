@@ -6,6 +6,7 @@
 #ifndef POSADA_FIRMWARE_H
 #define POSADA_FIRMWARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ int firmware_find(const struct config *cfg, const char *name, char **path, struc
 int rom_load(struct rom *r, const char *path, size_t max, struct err *e);
 void rom_free(struct rom *r);
 
+/* Whether a PC has firmware: a kernel that is named starts without, unless firmware is, too. */
+bool firmware_wanted(const struct config *cfg);
 /* The BIOS at the top of the first 4 GiB, and its last 128 KiB below 1 MiB (m->bios). */
 int firmware_map(struct machine *m, const struct config *cfg, struct err *e);
 void firmware_unmap(struct machine *m);

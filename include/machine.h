@@ -63,7 +63,10 @@ struct machine {
 	struct dev *fw_cfg; /* or NULL; see fw_cfg.h */
 	struct dev *rtc_dev; /* or NULL */
 	struct dev *acpi_pm; /* or NULL; see acpi_pm_place */
+	struct dev *acpi_hotplug; /* or NULL; see acpi_hotplug_tell */
 	struct boot_item *boot_items; /* see bootorder.h */
+	const char *boot_rom; /* the option ROM of fw_cfg to boot from first, or NULL */
+	const char *linux_words; /* for the command line of a Linux on this host, or NULL */
 	uint8_t disk_translation; /* CMOS 0x39: how a BIOS counts cylinders, 2 bits for each IDE
 				     disk */
 	struct irq isa_irq[16]; /* IRQ 0..15; PIC and IOAPIC pins alike */

@@ -490,7 +490,7 @@ static const struct option options[] = {
 	{ "kernel", "FILE", "boot this: Linux bzImage, ELF (PVH or 64-bit entry), Multiboot 1", set_kernel, "Boot" },
 	{ "initrd", "FILE", "initial ramdisk; for Multiboot \"FILE ARGS,FILE ARGS\"", set_initrd },
 	{ "append", "TEXT", "the kernel's command line", set_append },
-	{ "bios", "FILE", "firmware (default SeaBIOS, unless -kernel is given)", set_bios },
+	{ "bios", "FILE", "firmware (default SeaBIOS; none for -kernel, unless it is named)", set_bios },
 	{ "L", "DIRECTORY", "look for firmware here first", add_firmware_dir },
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },

@@ -19,6 +19,7 @@
 #include "display.h"
 #include "display_class.h"
 #include "err.h"
+#include "firmware.h"
 #include "log.h"
 #include "loop.h"
 #include "monitor.h"
@@ -91,7 +92,7 @@ static void on_quit(void *ctx)
  */
 static void default_display(struct config *cfg)
 {
-	bool firmware = cfg->machine == MACHINE_PC && (!cfg->kernel || cfg->bios);
+	bool firmware = cfg->machine == MACHINE_PC && firmware_wanted(cfg);
 
 	if (!firmware || cfg->display || cfg->vnc.n || cfg->nographic || cfg->nodefaults ||
 	    cfg->serial.n || (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))

@@ -624,6 +624,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	disk_host.ctx = vm;
 	rc = rc ? rc : blk_set_create(&vm->m.blks, loop, &disk_host, e);
 	rc = rc ? rc : add_objects(vm, e);
+	vm->m.linux_words = vm->assist ? assist_linux_params(vm) : NULL;
 	rc = rc ? rc : boards[cfg->machine](&vm->m, cfg, e);
 	/* What is in a flash stays as it is: the guest may write it back. */
 	if (!rc && vm->m.bios && vm->m.bios->path && vm->assist)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ACPI fixed hardware (ACPI 6.3, section 4.8): PM1a event and control blocks,
- * power management timer, and an empty GPE0 block. Ports are those of
+ * power management timer, and the GPE0 block of 16 general purpose events. Ports are those of
  * include/acpi.h, which the FADT names too, unless firmware moves them
  * (hw/acpi/piix4_pm.c).
  *
  * The machine has no legacy mode: SCI_EN is always set. The SCI is
- * level-triggered, and the only events that raise it are the power button and the
- * timer's overflow.
+ * level-triggered; what raises it are the power button, the timer's overflow, and what others
+ * ask for by acpi_gpe_raise.
  *
  * vCPU threads (register handlers) and the main loop (power button, timer);
  * dev->lock guards everything.
@@ -40,7 +40,7 @@ struct acpi_pm {
 	uint16_t base; /* 0: unmapped */
 	bool line;
 	uint16_t status, enable, cnt;
-	uint16_t gpe_enable;
+	uint16_t gpe_status, gpe_enable;
 	uint32_t msb_seen; /* bit 31 of the timer when TMR_STS was last worked out */
 	struct loop_timer overflow;
 	struct log_limit log;
@@ -67,7 +67,7 @@ static void update_sci(struct acpi_pm *p)
 		p->msb_seen = msb;
 		p->status |= PM1_TMR;
 	}
-	level = p->status & p->enable;
+	level = p->status & p->enable || p->gpe_status & p->gpe_enable;
 	if (level != p->line) {
 		p->line = level;
 		irq_set(&p->dev.m->isa_irq[ACPI_SCI_IRQ], level);
@@ -122,11 +122,16 @@ static uint64_t event_read(void *dev, uint64_t off, unsigned size)
 	return (p->status | (uint32_t)p->enable << 16) >> 8 * off;
 }
 
+/* The bytes of four that an access of size bytes at off writes. */
+static uint32_t written_lanes(uint64_t off, unsigned size)
+{
+	return (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1) << 8 * off;
+}
+
 static void event_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
 	struct acpi_pm *p = dev;
-	uint32_t lanes = (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1) << 8 * off;
-	uint32_t bits = (uint32_t)val << 8 * off;
+	uint32_t lanes = written_lanes(off, size), bits = (uint32_t)val << 8 * off;
 
 	update_sci(p);
 	p->status &= (uint16_t)~bits;
@@ -183,24 +188,40 @@ static const struct io_ops timer_ops = {
 	.max = 4,
 };
 
-/* Status never has a bit set, since nothing is wired to it; enable is memory. */
+/* Status, where writing 1 clears, and enable, 16 bits each. */
 static uint64_t gpe_read(void *dev, uint64_t off, unsigned size)
 {
-	return off < 2 ? 0 : ((struct acpi_pm *)dev)->gpe_enable;
+	struct acpi_pm *p = dev;
+
+	return (p->gpe_status | (uint32_t)p->gpe_enable << 16) >> 8 * off;
 }
 
 static void gpe_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
-	if (off >= 2)
-		((struct acpi_pm *)dev)->gpe_enable = (uint16_t)val;
+	struct acpi_pm *p = dev;
+	uint32_t lanes = written_lanes(off, size), bits = (uint32_t)val << 8 * off;
+
+	p->gpe_status &= (uint16_t)~bits;
+	p->gpe_enable = (uint16_t)((p->gpe_enable & ~(lanes >> 16)) | bits >> 16);
+	update_sci(p);
 }
 
 static const struct io_ops gpe_ops = {
 	.read = gpe_read,
 	.write = gpe_write,
-	.min = 2,
-	.max = 2,
+	.min = 1,
+	.max = 4,
 };
+
+void acpi_gpe_raise(struct machine *m, unsigned gpe)
+{
+	struct acpi_pm *p = (struct acpi_pm *)m->acpi_pm;
+
+	pthread_mutex_lock(&p->dev.lock);
+	p->gpe_status |= (uint16_t)(1u << gpe);
+	update_sci(p);
+	pthread_mutex_unlock(&p->dev.lock);
+}
 
 /* --- life ---------------------------------------------------------------------------------- */
 
@@ -209,7 +230,7 @@ static void pm_reset(struct dev *d)
 	struct acpi_pm *p = (struct acpi_pm *)d;
 
 	p->msb_seen = (uint32_t)ticks() & 0x80000000u;
-	p->status = p->enable = p->cnt = p->gpe_enable = 0;
+	p->status = p->enable = p->cnt = p->gpe_status = p->gpe_enable = 0;
 	update_sci(p);
 }
 

@@ -152,8 +152,8 @@ static bool scope_wanted(const uint8_t *scope, const struct acpi_config *c)
 
 	aml_pkg_length(p, &bytes);
 	p += bytes;
-	/* Link devices, and the routing registers in the ISA bridge. */
-	if (!memcmp(p, "._SB_PCI0", 9))
+	/* Slots for hot-plug, and their event; the routing registers in the ISA bridge. */
+	if (!memcmp(p, "._SB_PCI0", 9) || !memcmp(p, "_GPE", 4))
 		return c->pci && c->links;
 	if (memcmp(p, "_SB_", 4) || p[4] != AML_EXT || p[5] != AML_EXT_DEVICE)
 		return true;

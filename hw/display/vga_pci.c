@@ -33,19 +33,27 @@ struct vga_pci {
 	struct vga vga;
 	struct vga_memory memory;
 	struct mem_region hole;
+	struct mem_region cover; /* hides all that lies in the window while it is not decoded */
 	struct io_region ports, dispi, window, regs;
+	bool decodes_io, decodes_mem; /* PCI's command register: also for the ISA addresses */
 };
+
+static struct vga_pci *card_of(void *vga)
+{
+	return container_of(vga, struct vga_pci, vga);
+}
 
 /* --- the ISA addresses ------------------------------------------------------------------ */
 
 static uint64_t ports_read(void *dev, uint64_t off, unsigned size)
 {
-	return vga_port_read(dev, VGA_PORTS + (unsigned)off);
+	return card_of(dev)->decodes_io ? vga_port_read(dev, VGA_PORTS + (unsigned)off) : 0xff;
 }
 
 static void ports_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
-	vga_port_write(dev, VGA_PORTS + (unsigned)off, (uint8_t)val);
+	if (card_of(dev)->decodes_io)
+		vga_port_write(dev, VGA_PORTS + (unsigned)off, (uint8_t)val);
 }
 
 static const struct io_ops ports_ops = {
@@ -56,6 +64,8 @@ static uint64_t window_read(void *dev, uint64_t off, unsigned size)
 {
 	uint64_t val = 0;
 
+	if (!card_of(dev)->decodes_mem)
+		return UINT64_MAX;
 	for (unsigned i = 0; i < size; i++)
 		val |= (uint64_t)vga_mem_read(dev, (uint32_t)off + i) << 8 * i;
 	return val;
@@ -63,7 +73,7 @@ static uint64_t window_read(void *dev, uint64_t off, unsigned size)
 
 static void window_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
-	for (unsigned i = 0; i < size; i++)
+	for (unsigned i = 0; card_of(dev)->decodes_mem && i < size; i++)
 		vga_mem_write(dev, (uint32_t)off + i, (uint8_t)(val >> 8 * i));
 }
 
@@ -74,6 +84,8 @@ static uint64_t dispi_read(void *dev, uint64_t off, unsigned size)
 {
 	struct vga *v = dev;
 
+	if (!card_of(dev)->decodes_io)
+		return 0xffff;
 	if (off == DISPI_INDEX)
 		return v->dispi_index;
 	return off == DISPI_DATA && size == 2 ? vga_dispi_read(v, v->dispi_index) : 0;
@@ -83,6 +95,8 @@ static void dispi_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
 	struct vga *v = dev;
 
+	if (!card_of(dev)->decodes_io)
+		return;
 	if (off == DISPI_INDEX)
 		v->dispi_index = (uint8_t)val;
 	else if (off == DISPI_DATA && size == 2)
@@ -135,7 +149,31 @@ static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
 		vga_memory_bar(&p->memory, mapped, fn->bar[bar].base);
 }
 
-static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped };
+/* The ISA addresses answer when the command register lets the card decode I/O and memory. */
+static void update_decoding(struct vga_pci *p)
+{
+	uint16_t command = pci_cfg16(&p->fn, PCI_COMMAND);
+
+	p->decodes_io = command & PCI_COMMAND_IO;
+	p->decodes_mem = command & PCI_COMMAND_MEM;
+	if (p->decodes_mem)
+		memmap_unmap(&p->dev.m->map, &p->cover);
+	else if (!p->cover.mapped)
+		memmap_map(&p->dev.m->map, &p->cover, VGA_WINDOW);
+}
+
+static void cfg_written(struct pci_fn *fn, unsigned off, unsigned size)
+{
+	struct vga_pci *p = fn->ctx;
+
+	if (off != PCI_COMMAND) /* its second byte is about other things */
+		return;
+	pthread_mutex_lock(&p->dev.lock);
+	update_decoding(p);
+	pthread_mutex_unlock(&p->dev.lock);
+}
+
+static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped, .cfg_written = cfg_written };
 
 /* --- life --------------------------------------------------------------------------------------
  */
@@ -146,6 +184,7 @@ static void vga_pci_reset(struct dev *d)
 
 	vga_reset(&p->vga);
 	pci_fn_reset(&p->fn);
+	update_decoding(p);
 }
 
 static int make_memory(struct vga_pci *p, struct err *e)
@@ -181,6 +220,7 @@ static int map_isa(struct vga_pci *p, struct err *e)
 	p->dispi = region(p, "vga-dispi", &dispi_ops, DISPI_PORTS_LEN);
 	p->window = region(p, "vga-window", &window_ops, VGA_WINDOW_LEN);
 	p->hole = (struct mem_region){ .name = "vga-window", .size = VGA_WINDOW_LEN, .prio = 1 };
+	p->cover = (struct mem_region){ .name = "vga-off", .size = VGA_WINDOW_LEN, .prio = 3 };
 	if (memmap_map(&m->map, &p->hole, VGA_WINDOW))
 		return err_set(e, ERR_HOST, EIO, "KVM refused the VGA's window at 0xa0000");
 	bus_map(&m->mmio, &p->window, VGA_WINDOW);
@@ -208,6 +248,16 @@ static int default_rom(struct vga_pci *p, struct err *e)
 	return p->fn.romfile ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
 }
 
+/* Who else has a VGA's ports has its window as well. */
+static int check_alone(struct machine *m, struct err *e)
+{
+	if (!bus_find(&m->pio, VGA_PORTS))
+		return 0;
+	err_set(e, ERR_USAGE, EEXIST, "the machine has a VGA already");
+	err_hint(e, "name one card only: by -vga, or by -device");
+	return -EEXIST;
+}
+
 static int vga_pci_init(struct dev *d, struct err *e)
 {
 	static const struct pci_ident ident = {
@@ -219,8 +269,9 @@ static int vga_pci_init(struct dev *d, struct err *e)
 		.class_code = 0x030000,
 	};
 	struct vga_pci *p = (struct vga_pci *)d;
-	int rc = make_memory(p, e);
+	int rc = check_alone(d->m, e);
 
+	rc = rc ? rc : make_memory(p, e);
 	rc = rc ? rc : default_rom(p, e);
 	rc = rc ? rc : pci_fn_init(&p->fn, d, &ident, &fn_ops, p, e);
 	if (rc)
@@ -249,6 +300,7 @@ static void vga_pci_fini(struct dev *d)
 		bus_unmap(&p->dispi);
 	if (bus_mapped(&p->window))
 		bus_unmap(&p->window);
+	memmap_unmap(&d->m->map, &p->cover);
 	memmap_unmap(&d->m->map, &p->hole);
 	vga_memory_unmap(&p->memory);
 	vga_fini(&p->vga);

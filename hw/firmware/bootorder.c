@@ -126,11 +126,13 @@ static int tell_items(struct machine *m, bool strict, struct err *e)
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
-	bool any = strict;
+	bool any = strict || m->boot_rom;
 	int rc;
 
 	if (!f)
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	if (m->boot_rom)
+		fprintf(f, "/rom@%s\n", m->boot_rom);
 	for (const struct boot_item *i = m->boot_items; i; i = i->next) {
 		if (!i->fn->host)
 			continue;

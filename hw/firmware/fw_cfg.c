@@ -337,7 +337,8 @@ static int add_parsed(struct machine *m, struct opts *o, struct err *e)
 		return rc;
 	if (!m->fw_cfg) {
 		err_set(e, ERR_USAGE, ENODEV, "a machine without firmware has no fw_cfg");
-		err_hint(e, "leave out -kernel: it boots without firmware");
+		err_hint(e, "leave out -kernel, or name the firmware that is to start it: -bios "
+			    "bios-256k.bin");
 		return -ENODEV;
 	}
 	if (!name || !*name)

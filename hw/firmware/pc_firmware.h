@@ -9,6 +9,8 @@ struct machine;
 
 /* All devices are there: the rest of what the firmware is told. */
 int pc_firmware_finish(struct machine *m, const struct config *cfg, struct err *e);
+/* cfg->kernel and what goes with it, for firmware to start. */
+int pc_firmware_kernel(struct machine *m, const struct config *cfg, struct err *e);
 /* Makes fw_cfg, and the items that do not depend on devices. */
 int pc_firmware_init(struct machine *m, const struct config *cfg, struct err *e);
 

@@ -38,8 +38,9 @@ static const char *package_of(const char *name)
 	static const struct {
 		const char *prefix, *package;
 	} owners[] = {
-		{ "bios", "seabios" },   { "vgabios", "seabios" }, { "OVMF", "ovmf" },
-		{ "pxe-", "ipxe-qemu" }, { "efi-", "ipxe-qemu" },
+		{ "bios", "seabios" },   { "vgabios", "seabios" },
+		{ "OVMF", "ovmf" },      { "pxe-", "ipxe-qemu" },
+		{ "efi-", "ipxe-qemu" }, { "linuxboot", "qemu-system-data" },
 	};
 
 	for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++)
@@ -153,6 +154,11 @@ static bool has_flash(const struct config *cfg)
 		opts_free(&o);
 	}
 	return found;
+}
+
+bool firmware_wanted(const struct config *cfg)
+{
+	return !cfg->kernel || cfg->bios || has_flash(cfg);
 }
 
 int firmware_map(struct machine *m, const struct config *cfg, struct err *e)

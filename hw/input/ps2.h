@@ -44,14 +44,19 @@ struct ps2_keyboard {
 	bool enabled; /* keys are looked at */
 	bool overrun; /* the host was told that keys were lost */
 	uint8_t modifiers; /* that are down, see ps2_keyboard.c */
+	unsigned held; /* the key that repeats, or 0 */
+	bool repeating; /* it has done so before */
 };
 
 void ps2_keyboard_power_on(struct ps2_keyboard *k);
 void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t val);
 bool ps2_keyboard_waits(const struct ps2_keyboard *k); /* with a byte */
 uint8_t ps2_keyboard_take(struct ps2_keyboard *k);
-/* code: see input.h; a key that is down already repeats. */
+/* code: see input.h. Presses of the key that repeats by itself are nothing new. */
 void ps2_keyboard_key(struct ps2_keyboard *k, unsigned code, bool down);
+/* Nanoseconds from the press of k->held, or from its last repeat, to its next. */
+uint64_t ps2_keyboard_repeat_ns(const struct ps2_keyboard *k);
+void ps2_keyboard_repeat(struct ps2_keyboard *k);
 /* What the controller makes of a byte of set 2, which it does to all but 0xf0: set 1. */
 uint8_t ps2_translate(uint8_t set2);
 

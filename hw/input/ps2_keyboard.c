@@ -3,8 +3,8 @@
  * A PS/2 keyboard of 101 keys and more: its commands, and scan codes in sets 1, 2 and 3
  * (IBM PS/2 technical reference, Keyboards). See ps2.h. The keyboard controller's lock is held.
  *
- * Keys repeat when whoever presses them repeats them; the rate that the guest asks for is
- * kept, and changes nothing. In set 3 every key makes, breaks and repeats.
+ * The key that was pressed last repeats until it or another one moves, after the delay and at
+ * the rate that the guest has set. In set 3 every key makes, breaks and repeats.
  */
 #include <linux/input-event-codes.h>
 #include <string.h>
@@ -105,6 +105,7 @@ static void defaults(struct ps2_keyboard *k, bool enabled)
 	k->scan_set = 2;
 	k->rate = RATE_POWER_ON;
 	k->keys.n = 0;
+	k->held = 0;
 	k->overrun = false;
 	k->enabled = enabled;
 }
@@ -138,6 +139,7 @@ void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t val)
 		return;
 	case PS2_ENABLE:
 		k->keys.n = 0;
+		k->held = 0;
 		k->overrun = false;
 		k->enabled = true;
 		break;
@@ -183,13 +185,13 @@ static void add(struct sequence *s, uint16_t code, bool down)
 }
 
 /* Shift is sent along, as if the key were Shift-* on an older keyboard. */
-static void print_screen(const struct ps2_keyboard *k, struct sequence *s, bool down)
+static void print_screen(const struct ps2_keyboard *k, struct sequence *s, bool down, bool repeat)
 {
 	if (k->modifiers & MOD_ALT) {
 		add(s, 0x84, down);
 		return;
 	}
-	if (down && !(k->modifiers & (MOD_CTRL | MOD_SHIFT)))
+	if (down && !repeat && !(k->modifiers & (MOD_CTRL | MOD_SHIFT)))
 		add(s, 0xe012, true);
 	add(s, 0xe07c, down);
 	if (!down && !(k->modifiers & (MOD_CTRL | MOD_SHIFT)))
@@ -253,19 +255,17 @@ static void send(struct ps2_keyboard *k, const struct sequence *s, bool down)
 	}
 }
 
-void ps2_keyboard_key(struct ps2_keyboard *k, unsigned code, bool down)
+/* A press, a repeat of it, or a release. */
+static void stroke(struct ps2_keyboard *k, unsigned code, bool down, bool repeat)
 {
 	struct ps2_code c = ps2_code(code);
 	struct sequence s = { .n = 0 };
 
-	note_modifier(k, code, down);
-	if (!k->enabled)
-		return;
 	if (k->scan_set == 3) {
 		if (c.set3)
 			add(&s, c.set3, down);
 	} else if (code == KEY_SYSRQ) {
-		print_screen(k, &s, down);
+		print_screen(k, &s, down, repeat);
 	} else if (code == KEY_PAUSE) {
 		pause_key(k, &s, down);
 	} else if (c.set2) {
@@ -275,4 +275,37 @@ void ps2_keyboard_key(struct ps2_keyboard *k, unsigned code, bool down)
 		to_set1(&s);
 	if (s.n)
 		send(k, &s, down);
+}
+
+void ps2_keyboard_key(struct ps2_keyboard *k, unsigned code, bool down)
+{
+	/* Displays may pass on the repeats of a keyboard of their own. */
+	if (down && code == k->held)
+		return;
+	note_modifier(k, code, down);
+	if (!k->enabled)
+		return;
+	if (down) {
+		k->held = code == KEY_PAUSE && k->scan_set != 3 ? 0 : code;
+		k->repeating = false;
+	} else if (code == k->held) {
+		k->held = 0;
+	}
+	stroke(k, code, down, false);
+}
+
+/* Bits 6 and 5: quarters of a second; below: (8 + A) * 2^B 240ths. */
+uint64_t ps2_keyboard_repeat_ns(const struct ps2_keyboard *k)
+{
+	unsigned delay = k->rate >> 5 & 3, a = k->rate & 7, b = k->rate >> 3 & 3;
+
+	return k->repeating ? ((8ull + a) << b) * 1000000000 / 240 : (delay + 1) * 250000000ull;
+}
+
+void ps2_keyboard_repeat(struct ps2_keyboard *k)
+{
+	k->repeating = true;
+	/* A guest that is slow to listen is not to be flooded, nor to hear of them afterwards. */
+	if (!ps2_keyboard_waits(k))
+		stroke(k, k->held, true, true);
 }

@@ -14,6 +14,7 @@
 #include "input.h"
 #include "irq.h"
 #include "isa.h"
+#include "loop.h"
 #include "machine.h"
 #include "../input/ps2.h"
 
@@ -87,6 +88,7 @@ struct i8042 {
 	bool breaking; /* 0xf0 was translated: the next byte is a key that comes up */
 	struct ps2_keyboard keyboard;
 	struct ps2_mouse mouse;
+	struct loop_timer repeat; /* runs while a key is held down */
 	struct input_device keys, pointer;
 };
 
@@ -244,6 +246,8 @@ static void data_write(void *dev, uint64_t off, uint64_t val64, unsigned size)
 		c->memory[0] &= ~CB_KEYBOARD_OFF;
 		c->breaking = false;
 		ps2_keyboard_write(&c->keyboard, val);
+		if (!c->keyboard.held)
+			loop_timer_cancel(&c->repeat);
 		input_set_leds(c->dev.m, c->keyboard.leds);
 		break;
 	case CMD_WRITE_OUTPUT_PORT:
@@ -314,12 +318,37 @@ static bool keyboard_ready(void *ctx)
 	return ready;
 }
 
-static void key(void *ctx, unsigned code, bool down)
+static void schedule_repeat(struct i8042 *c)
+{
+	if (c->keyboard.held)
+		loop_timer_set(&c->repeat, loop_now_ns() + ps2_keyboard_repeat_ns(&c->keyboard));
+	else
+		loop_timer_cancel(&c->repeat);
+}
+
+static void repeat_cb(void *ctx)
 {
 	struct i8042 *c = ctx;
 
 	pthread_mutex_lock(&c->dev.lock);
+	if (c->keyboard.held) {
+		ps2_keyboard_repeat(&c->keyboard);
+		schedule_repeat(c);
+		update(c);
+	}
+	pthread_mutex_unlock(&c->dev.lock);
+}
+
+static void key(void *ctx, unsigned code, bool down)
+{
+	struct i8042 *c = ctx;
+	unsigned held;
+
+	pthread_mutex_lock(&c->dev.lock);
+	held = c->keyboard.held;
 	ps2_keyboard_key(&c->keyboard, code, down);
+	if (c->keyboard.held != held)
+		schedule_repeat(c);
 	update(c);
 	pthread_mutex_unlock(&c->dev.lock);
 }
@@ -363,6 +392,7 @@ static void i8042_reset(struct dev *d)
 	c->answer_waits = false;
 	c->breaking = false;
 	ps2_keyboard_power_on(&c->keyboard);
+	loop_timer_cancel(&c->repeat);
 	ps2_mouse_power_on(&c->mouse);
 	input_set_leds(d->m, 0);
 	update(c);
@@ -371,8 +401,10 @@ static void i8042_reset(struct dev *d)
 static int i8042_init(struct dev *d, struct err *e)
 {
 	struct i8042 *c = (struct i8042 *)d;
-	int rc = isa_map(d, &c->data, &data_ops, DATA_PORT, 1, e);
+	int rc;
 
+	loop_timer_init(&c->repeat, d->m->loop, repeat_cb, c);
+	rc = isa_map(d, &c->data, &data_ops, DATA_PORT, 1, e);
 	rc = rc ? rc : isa_map(d, &c->command, &command_ops, COMMAND_PORT, 1, e);
 	if (rc)
 		return rc;
@@ -393,6 +425,7 @@ static void i8042_fini(struct dev *d)
 
 	input_remove(d->m, &c->keys);
 	input_remove(d->m, &c->pointer);
+	loop_timer_cancel(&c->repeat);
 	isa_unmap(&c->data);
 	isa_unmap(&c->command);
 }

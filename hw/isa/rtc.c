@@ -3,6 +3,10 @@
  * The real-time clock and CMOS memory of a PC: an MC146818 (Motorola data
  * sheet) with 128 bytes behind ports 0x70 (index) and 0x71 (data), IRQ 8.
  *
+ * An update cycle takes no time: UIP announces it, and falls when it is done. Daylight saving
+ * (DSE) is a bit without effect, the divider is always that of a 32768 Hz crystal, and the
+ * square wave has no pin.
+ *
  * Nothing ticks. The time is the host's clock plus an offset, which the guest
  * changes by setting the time; flags are worked out when the guest looks at
  * them, and a loop timer runs only while an interrupt is enabled and not yet
@@ -344,9 +348,13 @@ static void control_write(struct rtc *r, uint8_t reg, uint8_t val)
 	r->cmos[reg] = val;
 	if (r->cmos[REG_B] & B_SET)
 		r->cmos[REG_B] &= ~B_UIE;
+	if (was_held && !divider_held(r)) {
+		/* The divider starts half way through a second. */
+		r->offset_ns += NS_PER_S / 2 - phase_ns(r);
+		r->seen_ns = now_ns(r);
+	}
 	if (was_stopped && !stopped(r))
-		/* The divider, when it was held, starts half way through a second. */
-		store_time(r, was_held ? NS_PER_S / 2 : phase_ns(r));
+		store_time(r, phase_ns(r));
 	update_irq(r);
 }
 

@@ -18,6 +18,7 @@
 #define LINUX_BOOT_FLAG 0xaa55
 #define LINUX_HDRS_MAGIC 0x53726448u /* "HdrS" */
 #define LINUX_LOADED_HIGH 0x01 /* loadflags: loaded at 1 MiB, a bzImage */
+#define LINUX_CAN_USE_HEAP 0x80 /* loadflags: heap_end_ptr is valid */
 #define LINUX_XLF_KERNEL_64 0x0001 /* xloadflags: has a 64-bit entry */
 #define LINUX_LOADER_UNDEFINED 0xff /* type_of_loader: a loader without an assigned number */
 #define LINUX_E820_ENTRIES 128

@@ -65,6 +65,9 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip);
  * max: bytes the kernel takes, without the NUL.
  */
 int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e);
+/* The same into BOOT_CMDLINE_MAX bytes of the caller's. */
+int boot_cmdline_text(const struct boot *b, const char *first, uint64_t max, char *to,
+		      struct err *e);
 /* "-m" as the way out, with a size in which `need` bytes and a kernel's own needs have room. */
 void boot_hint_memory(struct err *e, uint64_t need);
 

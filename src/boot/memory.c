@@ -262,13 +262,13 @@ void boot_enter(struct boot *b, enum boot_mode mode, uint64_t rip)
 	}
 }
 
-int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
+int boot_cmdline_text(const struct boot *b, const char *first, uint64_t max, char *to,
+		      struct err *e)
 {
 	const char *extra = b->out->is_linux ? b->rq->linux_extra : NULL;
 	/* Ours first: the user's word is the last one, and after "--" it would go to init. */
 	const char *part[] = { first, extra, b->rq->append };
 	size_t n = 0;
-	char *to;
 
 	if (max > BOOT_CMDLINE_MAX - 1)
 		max = BOOT_CMDLINE_MAX - 1;
@@ -286,7 +286,6 @@ int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct e
 				 strlen(extra) + 1, extra);
 		return -E2BIG;
 	}
-	to = boot_low(b, BOOT_CMDLINE_ADDR, n + 1);
 	for (unsigned i = 0, any = 0; i < 3; i++) {
 		if (!part[i] || !*part[i])
 			continue;
@@ -298,4 +297,10 @@ int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct e
 	}
 	*to = '\0';
 	return 0;
+}
+
+int boot_cmdline(const struct boot *b, const char *first, uint64_t max, struct err *e)
+{
+	return boot_cmdline_text(b, first, max, boot_low(b, BOOT_CMDLINE_ADDR, BOOT_CMDLINE_MAX),
+				 e);
 }

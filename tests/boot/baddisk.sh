@@ -151,7 +151,7 @@ t_baddisk_modes() {
 	drive_refused 64 "$d,cahce=none" "unknown key 'cahce'" "'cache'"
 	drive_refused 64 "$d,if=scsi" 'if=scsi' 'if=virtio'
 	drive_refused 64 "$d,if=vritio" 'if=vritio' "'virtio'"
-	vm "${K[@]}" -drive "$d,if=pflash"
+	vm -M micro "${K[@]}" -drive "$d,if=pflash"
 	refused 64 'if=pflash: this machine has no firmware'
 	drive_refused 64 "$d,index=-1" 'index=-1'
 	drive_refused 64 "$d,id=5x" 'id=5x' 'a letter'

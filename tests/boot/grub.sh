@@ -161,6 +161,31 @@ t_linux_grub_cd() {
 	linux_passed
 }
 
+# --- the BIOS starts -kernel, by an option ROM that reads it from fw_cfg
+need_linuxboot() {
+	need_bios
+	[ -e /usr/share/qemu/linuxboot_dma.bin ] || skip 'no linuxboot_dma.bin (package qemu-system-data)'
+}
+limit[linux_bios]=290
+t_linux_bios() { # a disk that could be booted is left alone
+	need_linuxboot
+	boot_disk "$T/disk" q
+	seconds=280 vm "${BIOS[@]}" -m 128 -bios bios-256k.bin -kernel "$LINUX_UP/bzImage" -initrd "$INITRAMFS" \
+		-append 'console=ttyS0 quiet tsc=reliable no_timer_check posada.poweroff' -drive "file=$T/disk,format=raw,if=none,id=d" \
+		-device ide-hd,drive=d,bootindex=0
+	expect_status 0
+	expect_out 'Booting from ROM' 'Posada guest: Linux'
+	expect_not "$T/out" 'Booting from Hard Disk'
+	! software_kvm || expect_err "added to the kernel's command line: clearcpuid="
+}
+t_bios_bad_kernel() {
+	need_linuxboot
+	vm "${BIOS[@]}" -bios bios-256k.bin -kernel $G/hello.elf
+	refused 66 "-kernel $G/hello.elf: firmware starts Linux bzImages only, and this is an ELF file" 'leave out -bios'
+	vm "${BIOS[@]}" -bios bios-256k.bin -kernel "$T/nothing"
+	refused 66 'no such file'
+}
+
 # --- ISOLINUX
 limit[isolinux]=280
 t_isolinux() {

@@ -156,3 +156,14 @@ t_vga_messages_come_after_the_screen() {
 	expect_status 0
 	tr -d '\n' <"$T/out" | grep -qaE $'\e\\[\\?1049l.*stopped by SIGTERM' || fail "no message after the screen"
 }
+
+t_vga_two_cards() {
+	need_kvm
+	vm "${BIOS[@]}" -device VGA -device VGA
+	refused 64 '-device VGA: the machine has a VGA already' 'one card'
+	vm "${BIOS[@]}" -vga std -device VGA,id=v
+	refused 64 '-device VGA,id=v: the machine has a VGA already'
+	boot_disk "$T/disk" q
+	bios -device VGA,vgamem_mb=8 -hda "$T/disk" # in the place of the one that is there by itself
+	expect_status 33
+}

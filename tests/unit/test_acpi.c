@@ -9,7 +9,7 @@
 #include "fw_cfg_guest.h"
 #include "pci.h"
 
-extern const struct dev_class acpi_pm_class, i440fx_class, piix3_class;
+extern const struct dev_class acpi_pm_class, acpi_pci_hotplug_class, i440fx_class, piix3_class;
 
 enum { STS = ACPI_PM_BASE, EN = ACPI_PM_BASE + 2, CNT = ACPI_PM1_CNT, TMR = ACPI_PM_TMR };
 
@@ -162,6 +162,107 @@ START_TEST(gpe)
 	ck_assert_uint_eq(inl(ACPI_GPE0), 0x12340000);
 	outb(ACPI_GPE0 + 2, 0xff);
 	ck_assert_uint_eq(inw(ACPI_GPE0 + 2), 0x12ff);
+	outl(ACPI_GPE0, 0x00020000); /* event 1 enabled, as one access */
+	ck_assert_uint_eq(inw(ACPI_GPE0 + 2), 0x0002);
+	acpi_gpe_raise(&fake.m, 1);
+	acpi_gpe_raise(&fake.m, 9);
+	ck_assert_uint_eq(inw(ACPI_GPE0), 0x0202);
+	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	outb(ACPI_GPE0 + 1, 0x02); /* clearing one leaves the other */
+	ck_assert_uint_eq(inw(ACPI_GPE0), 0x0002);
+	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	outb(ACPI_GPE0 + 2, 0); /* masked, as a handler does */
+	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
+	ck_assert_uint_eq(inb(ACPI_GPE0), 0x02);
+	outb(ACPI_GPE0 + 2, 2);
+	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	outb(ACPI_GPE0, 0x02);
+	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
+	acpi_gpe_raise(&fake.m, 1);
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(inl(ACPI_GPE0), 0);
+	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
+}
+END_TEST
+
+/* --- PCI devices that come and go ------------------------------------------------ */
+
+enum { HP_UP = 0xae00, HP_DOWN = 0xae04, HP_EJECT = 0xae08, HP_RMV = 0xae0c, HP_BUS = 0xae10 };
+
+static uint32_t ejected;
+
+static void on_eject(void *ctx, unsigned slot)
+{
+	ck_assert_ptr_eq(ctx, &ejected);
+	ck_assert(!(ejected & 1u << slot));
+	ejected |= 1u << slot;
+}
+
+START_TEST(hotplug)
+{
+	static const struct acpi_hotplug_ops ops = { .eject = on_eject };
+
+	add();
+	fake_add(&acpi_pci_hotplug_class, "");
+	ejected = 0;
+	for (uint16_t port = HP_UP; port <= HP_BUS; port += 4)
+		ck_assert_uint_eq(inl(port), 0);
+	outw(ACPI_GPE0 + 2, 0x0002);
+	/* It comes: as the method _E01 hears of it, once. */
+	acpi_hotplug_removable(&fake.m, 4, true);
+	acpi_hotplug_removable(&fake.m, 31, true);
+	acpi_hotplug_tell(&fake.m, 4, true);
+	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	ck_assert_uint_eq(inw(ACPI_GPE0), 0x0002);
+	outw(ACPI_GPE0, 0x0002);
+	ck_assert(!fake.irq[ACPI_SCI_IRQ]);
+	ck_assert_uint_eq(inl(HP_DOWN), 0);
+	ck_assert_uint_eq(inl(HP_UP), 1 << 4);
+	ck_assert_uint_eq(inl(HP_UP), 0);
+	ck_assert_uint_eq(inl(HP_RMV), 0x80000010);
+	/* It is to go, until it is ejected. */
+	acpi_hotplug_tell(&fake.m, 4, false);
+	acpi_hotplug_tell(&fake.m, 31, false);
+	ck_assert(fake.irq[ACPI_SCI_IRQ]);
+	ck_assert_uint_eq(inl(HP_DOWN), 0x80000010);
+	outl(HP_EJECT, 1 << 4); /* nobody is there to do it */
+	ck_assert_uint_eq(inl(HP_DOWN), 0x80000010);
+	acpi_hotplug_listen(&fake.m, &ops, &ejected);
+	outl(HP_EJECT, 1 << 4);
+	ck_assert_uint_eq(ejected, 1 << 4);
+	ck_assert_uint_eq(inl(HP_DOWN), 0x80000000);
+	ck_assert_uint_eq(inl(HP_EJECT), 0); /* no features */
+	/* What cannot be removed stays; several at once. */
+	acpi_hotplug_removable(&fake.m, 4, false);
+	ejected = 0;
+	outl(HP_EJECT, 0xffffffff);
+	ck_assert_uint_eq(ejected, 0x80000000);
+	/* There is one bus. */
+	acpi_hotplug_tell(&fake.m, 31, true);
+	ejected = 0;
+	outl(HP_BUS, 1);
+	ck_assert_uint_eq(inl(HP_BUS), 1);
+	ck_assert_uint_eq(inl(HP_UP) | inl(HP_RMV), 0);
+	outl(HP_EJECT, 0x80000000);
+	ck_assert_uint_eq(ejected, 0);
+	outl(HP_BUS, 0);
+	ck_assert_uint_eq(inl(HP_UP), 0x80000000);
+	outl(HP_UP, 0xffffffff); /* read-only, as all the others */
+	outl(HP_DOWN, 0xffffffff);
+	outl(HP_RMV, 0xffffffff);
+	ck_assert_uint_eq(inl(HP_UP) | inl(HP_DOWN), 0);
+	ck_assert_uint_eq(inl(HP_RMV), 0x80000000);
+	/* A reset ends news; what is removable stays so. */
+	acpi_hotplug_tell(&fake.m, 31, true);
+	acpi_hotplug_tell(&fake.m, 31, false);
+	outl(HP_BUS, 7);
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(inl(HP_UP) | inl(HP_DOWN) | inl(HP_BUS), 0);
+	ck_assert_uint_eq(inl(HP_RMV), 0x80000000);
+	acpi_hotplug_listen(&fake.m, NULL, NULL);
+	fake_hammer(HP_UP, 0x14, 2000, 5);
+	machine_remove_devices(&fake.m);
+	ck_assert_ptr_null(fake.m.acpi_hotplug);
 }
 END_TEST
 
@@ -501,6 +602,46 @@ START_TEST(dsdt_devices)
 }
 END_TEST
 
+/* Slots, their methods and their event are for machines with firmware. */
+START_TEST(dsdt_slots)
+{
+	struct acpi_config cfg = { .n_cpus = 1, .pci = true };
+	const uint8_t *t = build(&cfg).dsdt;
+
+	ck_assert_ptr_null(find(t, "SC0_"));
+	ck_assert_ptr_null(find(t, "_GPE"));
+	cfg.links = true;
+	t = build(&cfg).dsdt;
+	ck_assert_ptr_nonnull(find(t, "_E01"));
+	ck_assert_ptr_nonnull(find(t, "PHPR"));
+	for (unsigned slot = 0; slot < 32; slot++) {
+		const uint8_t *end = t + le(t + 4, 4), *p = t;
+		unsigned devices = 0, notified = 0, n = slot >= ACPI_HOTPLUG_FIRST;
+		char name[5];
+
+		snprintf(name, sizeof(name), "S%02X_", slot * 8);
+		while ((p = memmem(p + 1, (size_t)(end - p - 1), name, 4))) {
+			/* After "Device" and its length: _ADR, a double word; else after "Notify".
+			 */
+			if (p[-1] == 0x86) {
+				/* And (Arg0, DWord, nothing) */
+				ck_assert_mem_eq(p - 8, "\x68\x0c", 2);
+				ck_assert_uint_eq(le(p - 6, 4), 1u << slot);
+				notified++;
+			} else {
+				ck_assert_mem_eq(p + 4, "\x08_ADR\x0c", 6);
+				ck_assert_uint_eq(le(p + 10, 4), slot << 16);
+				ck_assert_mem_eq(p + 14, "\x08_SUN\x0a", 6);
+				ck_assert_uint_eq(p[20], slot);
+				devices++;
+			}
+		}
+		ck_assert_uint_eq(devices, n);
+		ck_assert_uint_eq(notified, n);
+	}
+}
+END_TEST
+
 /* The window above 4 GiB is the machine's; the one below is that of include/pci.h. */
 START_TEST(dsdt_pci_windows)
 {
@@ -624,6 +765,7 @@ START_TEST(iasl)
 					   .rtc = true,
 					   .pvpanic = i,
 					   .pci = true,
+					   .links = i,
 					   .pci_mem64_base = 512ull << 30,
 					   .pci_mem64_size = 64ull << 30 };
 		struct tables t;
@@ -775,6 +917,8 @@ int main(void)
 		pm_timer,
 		pm_timer_status,
 		gpe,
+		hotplug,
+		dsdt_slots,
 		pm_hostile,
 		tables_by_cpus,
 		fadt,

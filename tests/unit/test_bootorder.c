@@ -77,7 +77,15 @@ START_TEST(order_of_indices)
 	tell(NULL);
 	fw_file("bootorder", text, sizeof(text));
 	ck_assert_int_eq(strncmp(text, "/pci@i0cf8/pci@6", 16), 0);
+	/* A kernel comes before all of them. */
+	fake.m.boot_rom = "genroms/loader.bin";
+	tell(NULL);
+	fw_file("bootorder", text, sizeof(text));
+	ck_assert_int_eq(strncmp(text, "/rom@genroms/loader.bin\n/pci@i0cf8/pci@6", 40), 0);
 	clean();
+	tell(NULL);
+	fw_file("bootorder", text, sizeof(text));
+	ck_assert_str_eq(text, "/rom@genroms/loader.bin");
 }
 END_TEST
 

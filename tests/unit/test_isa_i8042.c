@@ -313,6 +313,69 @@ START_TEST(keys)
 }
 END_TEST
 
+START_TEST(repeats)
+{
+	add();
+	fake_advance(1); /* the news of a keyboard */
+	ck_assert_uint_eq(fake_timers_set(), 0);
+	input_key(&fake.m, KEY_A, true);
+	ck_next(0x1e);
+	fake_advance(499999999);
+	ck_assert(!full());
+	fake_advance(1);
+	ck_next(0x1e);
+	ck_assert(!full());
+	fake_advance(91666665);
+	ck_assert(!full());
+	fake_advance(1);
+	ck_next(0x1e);
+	/* Another key: its own delay. */
+	input_key(&fake.m, KEY_B, true);
+	ck_next(0x30);
+	fake_advance(499999999);
+	ck_assert(!full());
+	fake_advance(1);
+	ck_next(0x30);
+	input_key(&fake.m, KEY_B, false);
+	ck_assert_uint_eq(fake_timers_set(), 0);
+	ck_next(0xb0);
+	input_release_all(&fake.m);
+	ck_next(0x9e);
+	/* At the rate that the guest has set; a second press changes nothing. */
+	outb(DATA, 0xf3);
+	ck_next(0xfa);
+	outb(DATA, 0x00);
+	ck_next(0xfa);
+	input_key(&fake.m, KEY_A, true);
+	ck_next(0x1e);
+	fake_advance(200000000);
+	input_key(&fake.m, KEY_A, true);
+	fake_advance(50000000);
+	ck_next(0x1e);
+	fake_advance(33333333);
+	ck_next(0x1e);
+	/* A guest that is long away finds two at most, and it does not go on by itself. */
+	fake_advance(10000000000);
+	ck_next(0x1e);
+	ck_next(0x1e);
+	ck_assert(!full());
+	outb(DATA, 0xf5);
+	fake_advance(1); /* the news of its lamps */
+	ck_assert_uint_eq(fake_timers_set(), 0);
+	ck_next(0xfa);
+	outb(DATA, 0xf4);
+	ck_next(0xfa);
+	input_key(&fake.m, KEY_C, true);
+	fake_advance(1);
+	ck_assert_uint_eq(fake_timers_set(), 1);
+	machine_reset_devices(&fake.m);
+	fake_advance(1);
+	ck_assert_uint_eq(fake_timers_set(), 0);
+	ck_assert(!full());
+	input_key(&fake.m, KEY_D, true); /* and the controller goes with a key down */
+}
+END_TEST
+
 START_TEST(movements)
 {
 	add();
@@ -426,8 +489,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		power_on,    linux_probe, keyboard,  keyboard_off, controller,
-		output_port, keys,        movements, lamps,        hostile,
+		power_on, linux_probe, keyboard, keyboard_off, controller, output_port,
+		keys,     movements,   lamps,    hostile,      repeats,
 	};
 
 	return fake_main("i8042", tests, sizeof(tests) / sizeof(tests[0]));

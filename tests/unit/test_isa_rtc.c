@@ -183,6 +183,125 @@ START_TEST(divider_reset)
 }
 END_TEST
 
+/* It starts when it is let go, also when the clock is still stopped by SET then. */
+START_TEST(divider_reset_and_set)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	fake_advance(NS / 5);
+	cmos_set(B, 0x82);
+	cmos_set(A, 0x76);
+	fake_advance(NS);
+	cmos_set(A, 0x26);
+	fake_advance(NS / 10);
+	cmos_set(B, 0x02);
+	fake_advance(NS * 4 / 10 - 1);
+	ck_assert_uint_eq(cmos(SEC), 0x00);
+	fake_advance(1);
+	ck_assert_uint_eq(cmos(SEC), 0x01);
+	/* The same with the other one last. */
+	cmos_set(B, 0x82);
+	cmos_set(A, 0x66);
+	cmos_set(SEC, 0x30);
+	cmos_set(B, 0x02);
+	fake_advance(3 * NS);
+	ck_assert_uint_eq(cmos(SEC), 0x30);
+	ck_assert_uint_eq(cmos(A), 0x66); /* and no update is on its way */
+	cmos_set(A, 0x26);
+	fake_advance(NS / 2 - 1);
+	ck_assert_uint_eq(cmos(SEC), 0x30);
+	fake_advance(1);
+	ck_assert_uint_eq(cmos(SEC), 0x31);
+}
+END_TEST
+
+/* Register B is memory but for what SET does; a reset leaves SET, DM, 24/12 and DSE. C and D are
+ * read-only. */
+START_TEST(control_bits)
+{
+	add();
+	/* Daylight saving is not kept: the night of the last Sunday of October has no hour twice.
+	 */
+	wall(2026, 10, 25, 1, 59, 59);
+	cmos_set(B, 0x03);
+	fake_advance(NS);
+	ck_time(0x20, 0x26, 0x10, 0x25, 0x02, 0x00, 0x00);
+	for (unsigned b = 0; b < 256; b++) {
+		cmos_set(B, (uint8_t)b);
+		ck_assert_uint_eq(cmos(B), b & 0x80 ? b & ~0x10u : b);
+	}
+	cmos_set(B, 0xff);
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(cmos(B), 0x87);
+	cmos_set(B, 0x02);
+	cmos_set(A, 0x2f);
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(cmos(A), 0x2f);
+	cmos_set(D, 0x00);
+	ck_assert_uint_eq(cmos(D), 0x80);
+	cmos_set(A, 0x20);
+	cmos(C);
+	cmos_set(C, 0xff);
+	ck_assert_uint_eq(cmos(C), 0x00);
+}
+END_TEST
+
+/* Flags come whether they interrupt or not; IRQF is for those that do; a read takes all. */
+START_TEST(flags)
+{
+	wall(2026, 11, 20, 12, 0, 0);
+	add();
+	for (uint8_t enabled = 0; enabled < 8; enabled++) {
+		cmos_set(A, 0x26);
+		for (uint8_t reg = SEC_ALARM; reg <= HOUR_ALARM; reg += 2)
+			cmos_set(reg, 0xc0);
+		cmos(C);
+		cmos_set(B, (uint8_t)(0x02 | enabled << 4));
+		fake_advance(NS);
+		ck_assert_uint_eq(fake.irq[IRQ], enabled != 0);
+		ck_assert_uint_eq(cmos(C), enabled ? 0xf0 : 0x70);
+		ck_assert(!fake.irq[IRQ]);
+		ck_assert_uint_eq(cmos(C), 0);
+		/* Taking the enable away takes the interrupt away, not the flag. */
+		fake_advance(NS);
+		cmos_set(B, 0x02);
+		ck_assert(!fake.irq[IRQ]);
+		ck_assert_uint_eq(cmos(C), 0x70);
+	}
+}
+END_TEST
+
+START_TEST(centuries)
+{
+	static const struct {
+		uint8_t b, before[6], after[6];
+	} rows[] = {
+		{ 0x02, { 0x19, 0x99, 0x12, 0x31, 0x23, 0x59 }, { 0x20, 0, 1, 1, 0, 0 } },
+		{ 0x06, { 19, 99, 12, 31, 23, 59 }, { 20, 0, 1, 1, 0, 0 } },
+		{ 0x00, { 0x19, 0x99, 0x12, 0x31, 0x91, 0x59 }, { 0x20, 0, 1, 1, 0x12, 0 } },
+		{ 0x04, { 20, 99, 12, 31, 0x8b, 59 }, { 21, 0, 1, 1, 12, 0 } },
+		{ 0x02, { 0x20, 0x00, 0x02, 0x28, 0x23, 0x59 }, { 0x20, 0, 2, 0x29, 0, 0 } },
+		{ 0x02, { 0x21, 0x00, 0x02, 0x28, 0x23, 0x59 }, { 0x21, 0, 3, 1, 0, 0 } },
+	};
+	static const uint8_t regs[] = { CENTURY, YEAR, MON, MDAY, HOUR, MIN };
+
+	add();
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		cmos_set(B, rows[i].b | 0x80);
+		for (unsigned j = 0; j < 6; j++)
+			cmos_set(regs[j], rows[i].before[j]);
+		cmos_set(SEC, rows[i].b & 4 ? 59 : 0x59);
+		cmos_set(B, rows[i].b);
+		for (unsigned j = 0; j < 6; j++)
+			ck_assert_uint_eq(cmos(regs[j]), rows[i].before[j]);
+		fake_advance(NS);
+		for (unsigned j = 0; j < 6; j++)
+			ck_assert_msg(cmos(regs[j]) == rows[i].after[j], "row %u, %02x: %02x", i,
+				      regs[j], cmos(regs[j]));
+	}
+}
+END_TEST
+
 START_TEST(update_in_progress)
 {
 	wall(2026, 11, 20, 12, 0, 0);
@@ -276,6 +395,47 @@ START_TEST(alarm_interrupt)
 	cmos_set(HOUR_ALARM, 0x77);
 	fake_advance(4 * 86400 * NS);
 	ck_assert_uint_eq(cmos(C) & 0xa0, 0);
+	cmos_set(HOUR_ALARM, 0xbf); /* below 0xc0 it is an hour that never comes */
+	fake_advance(2 * 86400 * NS);
+	ck_assert_uint_eq(cmos(C) & 0xa0, 0);
+}
+END_TEST
+
+/* In each format, at midnight and at noon; not while SET inhibits the updates. */
+START_TEST(alarm_formats)
+{
+	static const struct {
+		uint8_t b, hour[4], min;
+	} rows[] = {
+		{ 0x02, { 0x00, 0x12, 0x13, 0x23 }, 0x45 },
+		{ 0x06, { 0, 12, 13, 23 }, 45 },
+		{ 0x00, { 0x12, 0x92, 0x81, 0x91 }, 0x45 },
+		{ 0x04, { 12, 0x8c, 0x81, 0x8b }, 45 },
+	};
+	static const int hours[] = { 0, 12, 13, 23 };
+
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned h = 0; h < 4; h++) {
+			add();
+			cmos_set(B, rows[i].b);
+			cmos_set(SEC_ALARM, 0);
+			cmos_set(MIN_ALARM, rows[i].min);
+			cmos_set(HOUR_ALARM, rows[i].hour[h]);
+			wall(2026, 11, 20, hours[h], 44, 59);
+			cmos(C);
+			cmos_set(B, rows[i].b | 0x20);
+			fake_advance(NS);
+			ck_assert(fake.irq[IRQ]);
+			ck_assert_uint_eq(cmos(C) & 0xa0, 0xa0);
+			fake_advance(12 * 3600 *
+				     NS); /* the other half of the day is another hour */
+			ck_assert(!fake.irq[IRQ]);
+			cmos_set(B, rows[i].b | 0xa0);
+			fake_advance(2 * 86400 * NS);
+			ck_assert_uint_eq(cmos(C) & 0x30, 0x10);
+			machine_remove_devices(&fake.m);
+		}
+	}
 }
 END_TEST
 
@@ -433,10 +593,23 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		host_time,         formats,         bases,
-		setting_the_time,  divider_reset,   update_in_progress,
-		update_interrupt,  alarm_interrupt, periodic_interrupt,
-		host_clock_is_set, memory,          memory_sizes,
+		host_time,
+		formats,
+		bases,
+		setting_the_time,
+		divider_reset,
+		update_in_progress,
+		update_interrupt,
+		alarm_interrupt,
+		periodic_interrupt,
+		host_clock_is_set,
+		memory,
+		memory_sizes,
+		divider_reset_and_set,
+		control_bits,
+		flags,
+		centuries,
+		alarm_formats,
 		hostile,
 	};
 

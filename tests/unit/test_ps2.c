@@ -234,6 +234,80 @@ START_TEST(overrun)
 }
 END_TEST
 
+START_TEST(repeats)
+{
+	static const struct {
+		uint8_t rate;
+		uint64_t delay_ms, period_us;
+	} rows[] = {
+		{ 0x00, 250, 33333 },
+		{ 0x2b, 500, 91666 }, /* as at power-on */
+		{ 0x5f, 750, 500000 },
+		{ 0x74, 1000, 200000 },
+	};
+
+	ck_assert_uint_eq(ps2_keyboard_repeat_ns(&k) / 1000000, 500);
+	for (unsigned i = 0; i < 4; i++) {
+		ps2_keyboard_write(&k, 0xf3);
+		ps2_keyboard_write(&k, rows[i].rate);
+		ck_keys("fa");
+		ps2_keyboard_key(&k, KEY_RIGHT, true);
+		ck_assert_uint_eq(k.held, KEY_RIGHT);
+		ck_assert_uint_eq(ps2_keyboard_repeat_ns(&k), rows[i].delay_ms * 1000000);
+		ck_keys("e0 74");
+		for (unsigned j = 0; j < 2; j++) {
+			ps2_keyboard_repeat(&k);
+			ck_assert_uint_eq(ps2_keyboard_repeat_ns(&k) / 1000, rows[i].period_us);
+			ck_keys("e0 74");
+		}
+		/* Whoever presses it repeats it as well. */
+		ps2_keyboard_key(&k, KEY_RIGHT, true);
+		ck_keys("");
+		ps2_keyboard_key(&k, KEY_RIGHT, false);
+		ck_assert_uint_eq(k.held, 0);
+		ck_keys("e0 f0 74");
+	}
+	/* The last one pressed; when another comes up it goes on. */
+	ps2_keyboard_key(&k, KEY_A, true);
+	ps2_keyboard_repeat(&k);
+	ps2_keyboard_key(&k, KEY_B, true);
+	ck_assert_uint_eq(k.held, KEY_B);
+	ck_assert(!k.repeating);
+	ps2_keyboard_key(&k, KEY_A, false);
+	ck_assert_uint_eq(k.held, KEY_B);
+	ps2_keyboard_key(&k, KEY_A, true);
+	ps2_keyboard_key(&k, KEY_A, false);
+	ck_assert_uint_eq(k.held, 0); /* B is down, and has ceased */
+	keys();
+	/* A guest that does not listen gets one, whatever the time. */
+	ps2_keyboard_key(&k, KEY_A, true);
+	keys();
+	for (unsigned i = 0; i < 1000; i++)
+		ps2_keyboard_repeat(&k);
+	ck_keys("1c");
+	/* The shift that goes with Print Screen is sent once; Pause does not repeat. */
+	ps2_keyboard_key(&k, KEY_SYSRQ, true);
+	ck_keys("e0 12 e0 7c");
+	ps2_keyboard_repeat(&k);
+	ck_keys("e0 7c");
+	ps2_keyboard_key(&k, KEY_PAUSE, true);
+	ck_assert_uint_eq(k.held, 0);
+	keys();
+	/* Commands that empty the buffer end it. */
+	static const uint8_t commands[] = { 0xf4, 0xf6, 0xff, 0xf5 };
+	for (unsigned i = 0; i < sizeof(commands); i++) {
+		ps2_keyboard_key(&k, KEY_A, true);
+		ck_assert_uint_eq(k.held, KEY_A);
+		ps2_keyboard_write(&k, commands[i]);
+		ck_assert_uint_eq(k.held, 0);
+		ps2_keyboard_key(&k, KEY_A, false);
+		keys();
+	}
+	ps2_keyboard_key(&k, KEY_A, true); /* disabled */
+	ck_assert_uint_eq(k.held, 0);
+}
+END_TEST
+
 /* --- mouse ------------------------------------------------------------------------ */
 
 static void tell(const uint8_t *bytes, size_t n)
@@ -401,7 +475,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		scan_codes,     translation, with_modifiers, commands_and_keys, overrun,
-		mouse_commands, mouse_kinds, mouse_packets,  mouse_clicks,
+		mouse_commands, mouse_kinds, mouse_packets,  mouse_clicks,      repeats,
 	};
 
 	return run_tests("ps2", setup, teardown, tests, sizeof(tests) / sizeof(tests[0]));

@@ -372,8 +372,60 @@ START_TEST(reset_turns_it_off)
 	machine_reset_devices(&fake.m);
 	update();
 	ck_assert_uint_eq(pixel(0, 0), 0);
-	ck_assert_uint_eq(inb(0x3cc), 0);
 	ck_assert_uint_eq(cfg_read(VGA, PCI_COMMAND, 2), 0);
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0);
+}
+END_TEST
+
+/* The command register's bits are for the ISA addresses as well; the screen goes on. */
+START_TEST(decoding)
+{
+	use_text();
+	put(GR, 0, 5);
+	outw(0x1ce, 1);
+	outw(0x1cf, 800);
+	ck_assert_ptr_nonnull(linear());
+	/* Memory alone. */
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_MEM, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0xff);
+	ck_assert_uint_eq(inw(0x1cf), 0xffff);
+	put(GR, 0, 6);
+	outw(0x1cf, 640);
+	ck_assert_uint_eq(linear()[5], 5);
+	/* Ports alone: what is there is not seen, nor written to, and comes back. */
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0x67);
+	ck_assert_uint_eq(get(GR, 0), 5);
+	ck_assert_uint_eq(inw(0x1cf), 800);
+	ck_assert_ptr_null(linear());
+	for (unsigned i = 0; i < 40; i++) {
+		poke(0xb8000 + i, 0xee);
+		ck_assert_uint_eq(peek(0xb8000 + i), 0xff);
+	}
+	ck_assert_uint_eq(mr(0xa0000, 4), 0xffffffff);
+	ck_assert_ptr_null(linear());
+	update();
+	cfg_write(VGA, PCI_COMMAND + 1, 0, 1); /* the other half */
+	ck_assert_uint_eq(peek(0xb8005), 0xff);
+	/* As a byte, in a write of more. */
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEM, 4);
+	ck_assert_ptr_nonnull(linear());
+	ck_assert_uint_eq(linear()[5], 5);
+	cfg_write(VGA, PCI_COMMAND, 0, 1);
+	ck_assert_uint_eq(inb(0x3cc), 0xff);
+	ck_assert_ptr_null(linear());
+}
+END_TEST
+
+/* There is one set of ISA addresses. */
+START_TEST(second_card)
+{
+	struct err e;
+
+	ck_assert_int_eq(fake_try_add(&vga_pci_class, "", NULL, &e), -EEXIST);
+	ck_assert_str_eq(e.msg, "the machine has a VGA already");
+	ck_assert_uint_eq(inb(0x3cc), 0); /* the first is there still */
 }
 END_TEST
 
@@ -424,6 +476,8 @@ int main(void)
 		text_memory_becomes_memory,
 		text_memory_becomes_planes_again,
 		reset_turns_it_off,
+		decoding,
+		second_card,
 		hostile_ports,
 	};
 
