@@ -26,7 +26,8 @@ static const char *const on_board[] = {
 static int add_vga(struct machine *m, const struct config *cfg, bool firmware, struct err *e)
 {
 	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0 : firmware && !cfg->nodefaults;
-	int rc = wanted ? machine_add_device(m, dev_class_find("VGA"), NULL, NULL, e) : 0;
+	const char *name = cfg->vga && !strcmp(cfg->vga, "std") ? "VGA" : "cirrus-vga";
+	int rc = wanted ? machine_add_device(m, dev_class_find(name), NULL, NULL, e) : 0;
 
 	if (rc && cfg->vga)
 		err_prefix(e, "-vga %s: ", cfg->vga);
