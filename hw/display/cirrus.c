@@ -27,8 +27,7 @@ enum { HIDDEN_DAC_READS = 4, CURSOR_ENTRIES = 16 };
 enum { UNLOCK_BITS = 0x17, EEPROM_DDC = 0x40, DDC_LINES = 0x84, CONFIG_PCI = 0x20 };
 /* Memory's size: 64 bits wide, and two banks; a half or a quarter of it. */
 enum { DRAM_SIZE = 0x98, DRAM_1M = 0x10, DRAM_2M = 0x18, DRAM_4M = 0x98 };
-enum { BLT_BUSY = 0x01, BLT_START = 0x02, BLT_RESET = 0x04, BLT_PROGRESS = 0x08 };
-enum { BLT_STATUS = 0x0f, BLT_AUTOSTART = 0x80 };
+enum { BLT_START = 0x02, BLT_AUTOSTART = 0x80 };
 
 /* Bits that keep what is written. */
 static const uint8_t seq_bits[CIRRUS_SEQ] = {
@@ -150,29 +149,29 @@ static uint8_t seq_read(struct cirrus *c)
 
 /* --- the graphics controller's ------------------------------------------------------------ */
 
-static void blt_start(struct cirrus *c)
+static void blt_control(struct cirrus *c, uint8_t val)
 {
-	cirrus_blt_reset(&c->blt); /* one that never got its data */
-	cirrus_blt_start(&c->blt);
+	uint8_t *kept = &c->gr[GR_BLT_START];
+
+	*kept = cirrus_blt_control(&c->blt, *kept, val);
 }
 
 /* Of GR9 on, and the two below that hold colours. */
 static void gr_set(struct cirrus *c, unsigned i, uint8_t val)
 {
-	c->gr[i] = val & gr_bits[i];
-	if (i == GR_BLT_START && val & BLT_RESET)
-		cirrus_blt_reset(&c->blt);
-	else if (i == GR_BLT_START ? val & BLT_START
-				   : i == GR_BLT_DST_HIGH && c->gr[GR_BLT_START] & BLT_AUTOSTART)
-		blt_start(c);
+	if (i == GR_BLT_START) {
+		blt_control(c, val);
+	} else {
+		c->gr[i] = val & gr_bits[i];
+		if (i == GR_BLT_DST_HIGH && c->gr[GR_BLT_START] & BLT_AUTOSTART)
+			blt_control(c, c->gr[GR_BLT_START] | BLT_START);
+	}
 	changed(c);
 }
 
 static uint8_t gr_get(const struct cirrus *c, unsigned i)
 {
-	if (i != GR_BLT_START)
-		return c->gr[i];
-	return c->gr[i] | (c->blt.waits ? BLT_BUSY | BLT_START | BLT_PROGRESS : 0);
+	return i == GR_BLT_START ? cirrus_blt_status(&c->blt, c->gr[i]) : c->gr[i];
 }
 
 static void gr_write(struct cirrus *c, uint8_t val)

@@ -243,7 +243,7 @@ static uint8_t linear_read(struct cirrus *c, uint32_t off)
 		return 0xff;
 	if (linear_mmio(c, off))
 		return cirrus_blt_reg_read(c, off % CIRRUS_MMIO_BLT_LEN);
-	return special(c) ? packed_read(c, off) : c->vga.mem[linear_address(c, off)];
+	return cirrus_packed(c) ? packed_read(c, off) : c->vga.mem[linear_address(c, off)];
 }
 
 static void linear_write(struct cirrus *c, uint32_t off, uint8_t val)

@@ -30,7 +30,6 @@ enum { BAR_FRAMEBUFFER = 0, BAR_REGS = 1, MAP_AFTER = 16 /* accesses */ };
 
 struct cirrus_pci {
 	struct cirrus cirrus; /* first: its hooks get it */
-	struct dev *dev;
 	struct machine *m;
 	struct mem_region memory;
 	pthread_mutex_t map_lock;
@@ -46,19 +45,27 @@ struct cirrus_dev {
 	struct pci_fn fn;
 	struct cirrus_pci p;
 	struct mem_region hole, linear;
+	struct mem_region cover; /* hides all that lies in the window while it is not decoded */
 	struct io_region ports, window, framebuffer, regs;
+	bool decodes_io, decodes_mem; /* PCI's command register: also for the ISA addresses */
 };
+
+static struct cirrus_dev *dev_of(void *p)
+{
+	return container_of(p, struct cirrus_dev, p);
+}
 
 /* --- handlers ------------------------------------------------------------------------------ */
 
 static uint64_t ports_read(void *dev, uint64_t off, unsigned size)
 {
-	return cirrus_port_read(dev, VGA_PORTS + (unsigned)off);
+	return dev_of(dev)->decodes_io ? cirrus_port_read(dev, VGA_PORTS + (unsigned)off) : 0xff;
 }
 
 static void ports_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
-	cirrus_port_write(dev, VGA_PORTS + (unsigned)off, (uint8_t)val);
+	if (dev_of(dev)->decodes_io)
+		cirrus_port_write(dev, VGA_PORTS + (unsigned)off, (uint8_t)val);
 }
 
 static const struct io_ops ports_ops = {
@@ -67,12 +74,15 @@ static const struct io_ops ports_ops = {
 
 static uint64_t window_read(void *dev, uint64_t off, unsigned size)
 {
+	if (!dev_of(dev)->decodes_mem)
+		return UINT64_MAX;
 	return cirrus_window_read(dev, (uint32_t)off, size);
 }
 
 static void window_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 {
-	cirrus_window_write(dev, (uint32_t)off, val, size);
+	if (dev_of(dev)->decodes_mem)
+		cirrus_window_write(dev, (uint32_t)off, val, size);
 }
 
 static const struct io_ops window_ops = { .read = window_read, .write = window_write };
@@ -172,7 +182,7 @@ static void collect_dirty(void *ctx, uint64_t *bitmap)
 static int linear_map(void *ctx, bool on)
 {
 	struct cirrus_pci *p = ctx;
-	struct cirrus_dev *d = (struct cirrus_dev *)p->dev;
+	struct cirrus_dev *d = dev_of(p);
 
 	return on ? memmap_map(&p->m->map, &d->linear, VGA_LINEAR)
 		  : memmap_unmap(&p->m->map, &d->linear);
@@ -181,14 +191,38 @@ static int linear_map(void *ctx, bool on)
 static uint64_t linear_dirty(void *ctx)
 {
 	struct cirrus_pci *p = ctx;
-	struct cirrus_dev *d = (struct cirrus_dev *)p->dev;
+	struct cirrus_dev *d = dev_of(p);
 	uint64_t pages = 0;
 
 	memmap_dirty(&p->m->map, &d->linear, &pages);
 	return pages;
 }
 
-static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped };
+/* The ISA addresses answer when the command register lets the card decode I/O and memory. */
+static void update_decoding(struct cirrus_dev *d)
+{
+	uint16_t command = pci_cfg16(&d->fn, PCI_COMMAND);
+
+	d->decodes_io = command & PCI_COMMAND_IO;
+	d->decodes_mem = command & PCI_COMMAND_MEM;
+	if (d->decodes_mem)
+		memmap_unmap(&d->dev.m->map, &d->cover);
+	else if (!d->cover.mapped)
+		memmap_map(&d->dev.m->map, &d->cover, VGA_WINDOW);
+}
+
+static void cfg_written(struct pci_fn *fn, unsigned off, unsigned size)
+{
+	struct cirrus_dev *d = dev_of(fn->ctx);
+
+	if (off > PCI_COMMAND + 1 || off + size <= PCI_COMMAND)
+		return;
+	pthread_mutex_lock(&d->dev.lock);
+	update_decoding(d);
+	pthread_mutex_unlock(&d->dev.lock);
+}
+
+static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped, .cfg_written = cfg_written };
 
 /* --- life --------------------------------------------------------------------------------------
  */
@@ -199,6 +233,7 @@ static void cirrus_dev_reset(struct dev *dev)
 
 	cirrus_reset(&d->p.cirrus);
 	pci_fn_reset(&d->fn);
+	update_decoding(d);
 }
 
 static int make_memory(struct cirrus_dev *d, struct err *e)
@@ -253,6 +288,7 @@ static int map_isa(struct cirrus_dev *d, struct err *e)
 
 	d->ports = region(d, "cirrus-vga", &ports_ops, VGA_PORTS_LEN);
 	d->window = region(d, "cirrus-window", &window_ops, VGA_WINDOW_LEN);
+	d->cover = (struct mem_region){ .name = "vga-off", .size = VGA_WINDOW_LEN, .prio = 3 };
 	d->hole = (struct mem_region){ .name = "vga-window", .size = VGA_WINDOW_LEN, .prio = 1 };
 	if (memmap_map(&m->map, &d->hole, VGA_WINDOW))
 		return err_set(e, ERR_HOST, EIO, "KVM refused the VGA's window at 0xa0000");
@@ -282,6 +318,16 @@ static int default_rom(struct cirrus_dev *d, struct err *e)
 	return d->fn.romfile ? 0 : err_set(e, ERR_HOST, ENOMEM, "out of memory");
 }
 
+/* Who else has a VGA's ports has its window as well. */
+static int check_alone(struct machine *m, struct err *e)
+{
+	if (!bus_find(&m->pio, VGA_PORTS))
+		return 0;
+	err_set(e, ERR_USAGE, EEXIST, "the machine has a VGA already");
+	err_hint(e, "name one card only: by -vga, or by -device");
+	return -EEXIST;
+}
+
 static int cirrus_dev_init(struct dev *dev, struct err *e)
 {
 	/* Linux's cirrus driver wants this subsystem. */
@@ -295,10 +341,10 @@ static int cirrus_dev_init(struct dev *dev, struct err *e)
 	struct cirrus_dev *d = (struct cirrus_dev *)dev;
 	int rc;
 
-	d->p.dev = dev;
 	d->p.m = dev->m;
 	pthread_mutex_init(&d->p.map_lock, NULL);
-	rc = make_memory(d, e);
+	rc = check_alone(dev->m, e);
+	rc = rc ? rc : make_memory(d, e);
 	rc = rc ? rc : default_rom(d, e);
 	rc = rc ? rc : pci_fn_init(&d->fn, dev, &ident, &fn_ops, &d->p, e);
 	if (rc)
@@ -316,13 +362,20 @@ static void cirrus_dev_fini(struct dev *dev)
 	struct cirrus_dev *d = (struct cirrus_dev *)dev;
 	struct vga *v = &d->p.cirrus.vga;
 
-	if (v->screen)
-		screen_destroy(v->screen);
+	struct screen *s = v->screen;
+
+	/* CPUs may be at its registers still, and touch the screen. */
+	pthread_mutex_lock(&dev->lock);
+	v->screen = NULL;
+	pthread_mutex_unlock(&dev->lock);
+	if (s)
+		screen_destroy(s);
 	pci_fn_unplug(&d->fn);
 	if (bus_mapped(&d->ports))
 		bus_unmap(&d->ports);
 	if (bus_mapped(&d->window))
 		bus_unmap(&d->window);
+	memmap_unmap(&dev->m->map, &d->cover);
 	memmap_unmap(&dev->m->map, &d->hole);
 	memmap_unmap(&dev->m->map, &d->linear);
 	memmap_unmap(&dev->m->map, &d->p.memory);
