@@ -35,6 +35,7 @@
 	X(ide_cd) \
 	X(pci_testdev) \
 	X(vga_pci) \
+	X(cirrus_vga) \
 	X(virtio_serial_pci) \
 	X(virtio_serial_mmio) \
 	X(virtconsole) \

@@ -21,14 +21,20 @@ static const char *const on_board[] = {
 	"piix4-pm", "isa-post", "isa-dma",   "acpi-pci-hotplug",
 };
 
+/* Whether a -device is a graphics card. */
 static bool names_vga(const struct config *cfg)
 {
-	bool found = false;
+	static const char *const cards[] = { "VGA", "cirrus-vga" };
 
-	for (size_t i = 0; !found && i < cfg->device.n; i++)
-		found = !strncmp(cfg->device.s[i], "VGA", 3) &&
-			(!cfg->device.s[i][3] || cfg->device.s[i][3] == ',');
-	return found;
+	for (size_t i = 0; i < cfg->device.n; i++) {
+		const char *arg = cfg->device.s[i];
+		size_t len = strcspn(arg, ",");
+
+		for (size_t k = 0; k < sizeof(cards) / sizeof(cards[0]); k++)
+			if (strlen(cards[k]) == len && !strncmp(arg, cards[k], len))
+				return true;
+	}
+	return false;
 }
 
 /* The graphics card: with firmware there is one unless it is not wanted, or is a -device. */
@@ -36,7 +42,8 @@ static int add_vga(struct machine *m, const struct config *cfg, bool firmware, s
 {
 	bool wanted = cfg->vga ? strcmp(cfg->vga, "none") != 0
 			       : firmware && !cfg->nodefaults && !names_vga(cfg);
-	int rc = wanted ? machine_add_device(m, dev_class_find("VGA"), NULL, NULL, e) : 0;
+	const char *name = cfg->vga && !strcmp(cfg->vga, "std") ? "VGA" : "cirrus-vga";
+	int rc = wanted ? machine_add_device(m, dev_class_find(name), NULL, NULL, e) : 0;
 
 	if (rc && cfg->vga)
 		err_prefix(e, "-vga %s: ", cfg->vga);

@@ -58,7 +58,7 @@ struct config {
 	const char *display; /* NULL, "none", or for display_class_of */
 	struct strlist vnc;
 	const char *layout; /* -k: the keyboard's, or NULL */
-	const char *vga; /* NULL: the machine's default, "none", "std" */
+	const char *vga; /* NULL: the machine's default, "none", "std", "cirrus" */
 	char *name; /* malloc'd, or NULL */
 	uint8_t uuid[16];
 	bool have_uuid;

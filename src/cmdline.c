@@ -240,9 +240,17 @@ static int set_display(struct config *cfg, const char *arg, struct err *e)
 
 static int set_vga(struct config *cfg, const char *arg, struct err *e)
 {
-	if (strcmp(arg, "none") && strcmp(arg, "std")) {
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		printf("cirrus  Cirrus Logic GD5446 (the default with firmware)\n"
+		       "std     VGA with Bochs's VBE modes, for larger screens\n"
+		       "none    no graphics card\n");
+		return CMDLINE_DONE;
+	}
+	if (strcmp(arg, "cirrus") && strcmp(arg, "std") && strcmp(arg, "none")) {
 		err_set(e, ERR_USAGE, EINVAL, "no graphics card '%s'", arg);
-		err_hint(e, "this version has -vga std, the default with firmware, and -vga none");
+		err_hint(
+			e,
+			"there are -vga cirrus, the default with firmware, -vga std and -vga none");
 		return -EINVAL;
 	}
 	cfg->vga = arg;
@@ -496,7 +504,8 @@ static const struct option options[] = {
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
 	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: text (this terminal; Ctrl-A h: help), none;\n-display help lists them all", set_display },
-	{ "vga", "std|none", "the graphics card (default std with firmware, else none)", set_vga },
+	{ "vga", "cirrus|std|none", "the graphics card (default cirrus with firmware, else none)",
+	  set_vga },
 	{ "k", "LAYOUT", "the guest's keyboard layout: en-us (default), es, de, fr ...", set_layout },
 	{ "screendump", "FILE[,after=SECONDS]", "save the screen at the end, or after a time, as NAME.png or PPM", set_screendump },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },

@@ -19,7 +19,7 @@ json_t *mon_screendump(struct mon *m, const json_t *args, struct err *e)
 	}
 	if (!s) {
 		err_set(e, ERR_USAGE, ENODEV, "the machine has no screen");
-		err_hint(e, "-vga std adds a graphics card");
+		err_hint(e, "-vga cirrus adds a graphics card");
 		return NULL;
 	}
 	screen_refresh(s);

@@ -61,7 +61,7 @@ int screendump_create(struct machine *m, struct loop *l, const char *arg, struct
 		rc = err_set(e, ERR_USAGE, EINVAL, "file= is missing");
 	if (!rc && !screen_first(m)) {
 		rc = err_set(e, ERR_USAGE, ENODEV, "the machine has no graphics card");
-		err_hint(e, "add one with -vga std");
+		err_hint(e, "add one with -vga cirrus");
 	}
 	if (rc) {
 		err_prefix(e, "-screendump %s: ", arg);

@@ -294,6 +294,8 @@ void vga_reset(struct vga *v)
 	v->dac_mask = 0xff;
 	v->dac_read = v->dac_write = v->dac_part = 0;
 	v->latch = 0;
+	v->reach = VGA_MEM_LEGACY;
+	v->every_access = false;
 	v->dispi[DISPI_ID] = 0xb0c5;
 	v->dispi[DISPI_MEMORY_64K] = (uint16_t)(v->size >> 16);
 	v->changed = true;
@@ -306,6 +308,7 @@ int vga_init(struct vga *v)
 		for (unsigned bit = 0; bit < 8; bit++)
 			v->spread[i] |= (uint64_t)(i >> (7 - bit) & 1) << 8 * bit;
 	v->log = (struct log_limit)LOG_LIMIT_INIT;
+	v->reach = VGA_MEM_LEGACY;
 	v->dirty = calloc((v->size / VGA_PAGE + 63) / 64, sizeof(*v->dirty));
 	return v->dirty ? 0 : -ENOMEM;
 }

@@ -40,6 +40,8 @@ struct vga_window {
 	uint32_t off, len, at;
 };
 
+#define VGA_NO_BYTE UINT32_MAX
+
 enum vga_dispi_reg {
 	DISPI_ID,
 	DISPI_XRES,
@@ -93,8 +95,23 @@ struct vga_mode {
 	unsigned columns, char_width;
 };
 
+struct vga;
+
+/* What a card has beyond a VGA; any of them may be NULL. */
+struct vga_hooks {
+	/* Where off in the window lies among the bytes that the CPU sees, or VGA_NO_BYTE. */
+	uint32_t (*window)(const struct vga *v, uint32_t off);
+	/* m is what a VGA's registers say, and is not VGA_BLANK. */
+	void (*mode)(const struct vga *v, struct vga_mode *m);
+	/* Before graphics are drawn: lines [*first, *end) are to be drawn in any case. */
+	void (*overlay_begin)(struct vga *v, unsigned *first, unsigned *end);
+	/* Draws over line y, width pixels; false: there is nothing over it. */
+	bool (*overlay)(const struct vga *v, unsigned y, uint32_t *line, unsigned width);
+};
+
 struct vga {
 	/* given by the card */
+	const struct vga_hooks *hooks; /* NULL: a VGA has all */
 	pthread_mutex_t *lock;
 	const char *name;
 	uint8_t *mem;
@@ -129,6 +146,10 @@ struct vga {
 		unsigned hits; /* accesses to it that came the long way */
 	} window[VGA_WINDOWS];
 	bool no_windows;
+	/* the card's to change */
+	uint32_t reach; /* bytes of memory that a VGA's addresses go around in */
+	bool every_access; /* to text memory is to come to the card: no linear picture */
+
 	bool linear_on;
 	unsigned linear_hits; /* accesses that it would have spared */
 	struct screen *screen;

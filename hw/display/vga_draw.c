@@ -9,8 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* The longest line that wraps around: 256 characters' dwords, and one more for panning. */
-enum { WRAPPED_MAX = 257 * 4 };
+/* The longest line that wraps around: 256 characters of 8 pixels of 32 bits, and one for panning.
+ */
+enum { WRAPPED_MAX = 257 * 8 * 4 };
 
 /* --- one line each: n pixels from src, the first `pan` of them skipped -------------------- */
 
@@ -170,14 +171,27 @@ static const uint8_t *line_source(const struct vga *v, const struct vga_mode *m,
 	return wrapped;
 }
 
+static void overlay_begin(struct vga *v, unsigned *first, unsigned *end)
+{
+	*first = *end = 0;
+	if (v->hooks && v->hooks->overlay_begin)
+		v->hooks->overlay_begin(v, first, end);
+}
+
+static bool overlay(const struct vga *v, unsigned y, uint32_t *line, unsigned width)
+{
+	return v->hooks && v->hooks->overlay && v->hooks->overlay(v, y, line, width);
+}
+
 void vga_draw_lines(struct vga *v, const struct vga_mode *m, const uint32_t *dac,
 		    const uint32_t *colour, bool all)
 {
 	struct surface *s = &v->screen->surface;
 	uint8_t wrapped[WRAPPED_MAX];
 	uint32_t before = UINT32_MAX;
-	unsigned first = 0, n = 0;
+	unsigned first = 0, n = 0, again, again_end;
 
+	overlay_begin(v, &again, &again_end);
 	for (unsigned y = 0; y < m->height; y++) {
 		uint32_t *to = s->pixel + (size_t)y * s->width;
 		unsigned pan;
@@ -186,17 +200,19 @@ void vga_draw_lines(struct vga *v, const struct vga_mode *m, const uint32_t *dac
 		bool dirty;
 		const uint8_t *src = line_source(v, m, at, len, wrapped, &dirty);
 
-		if (!all && !dirty) {
+		if (!all && !dirty && (y < again || y >= again_end)) {
 			if (n)
 				screen_damage(v->screen, 0, first, m->width, n);
 			n = 0;
+			before = UINT32_MAX;
 			continue;
 		}
 		if (at == before && y != m->split)
 			memcpy(to, to - s->width, m->width * sizeof(*to));
 		else
 			draw_line(v, m, src, dac, colour, to, pan);
-		before = at;
+		/* What lies over this line is not on the next one. */
+		before = overlay(v, y, to, m->width) ? UINT32_MAX : at;
 		first = n ? first : y;
 		n++;
 	}

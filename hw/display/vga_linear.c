@@ -20,9 +20,9 @@ static bool possible(const struct vga *v)
 	const uint8_t *gr = v->gr, *seq = v->seq;
 
 	/* Odd/even addressing of planes 0 and 1 at 0xb8000; write mode 0, nothing but data. */
-	return v->linear && !vga_dispi_on(v) && (seq[2] & 15) == 3 && !(seq[4] & 0x0c) && !gr[1] &&
-	       !gr[3] && !(gr[4] & 2) && (gr[5] & 0x1b) == 0x10 && (gr[6] & 0x0d) == 0x0c &&
-	       gr[8] == 0xff;
+	return v->linear && !v->every_access && !vga_dispi_on(v) && (seq[2] & 15) == 3 &&
+	       !(seq[4] & 0x0c) && !gr[1] && !gr[3] && !(gr[4] & 2) && (gr[5] & 0x1b) == 0x10 &&
+	       (gr[6] & 0x0d) == 0x0c && gr[8] == 0xff;
 }
 
 static void to_planes(struct vga *v, unsigned first, unsigned n)

@@ -22,7 +22,7 @@ enum {
 };
 enum { SEQ_MAP_MASK = 2, SEQ_MODE = 4, SEQ_CHAIN4 = 0x08, SEQ_SEQUENTIAL = 0x04 };
 enum { MODE_READ_COMPARE = 0x08, MODE_ODD_EVEN = 0x10 };
-enum { BANK = 64 << 10, NO_BYTE = UINT32_MAX };
+enum { BANK = 64 << 10 };
 
 /* A byte in each of the planes whose bit is set. */
 static uint32_t planes(unsigned bits)
@@ -36,29 +36,31 @@ static uint32_t planes(unsigned bits)
 	return of[bits & 15];
 }
 
-/* Where in the memory's CPU address space off lies, or NO_BYTE: outside of the window. */
+/* Where in the memory's CPU address space off lies, or VGA_NO_BYTE: outside of the window. */
 static uint32_t window(const struct vga *v, uint32_t off)
 {
 	uint32_t bank = vga_dispi_on(v) ? v->dispi[DISPI_BANK] * (uint32_t)BANK : 0;
 
+	if (v->hooks && v->hooks->window)
+		return v->hooks->window(v, off);
 	switch (v->gr[GR_MISC] >> 2 & 3) {
 	case 0:
 		return off;
 	case 1:
-		return off < 0x10000 ? off + bank : NO_BYTE;
+		return off < 0x10000 ? off + bank : VGA_NO_BYTE;
 	case 2:
-		return off >= 0x10000 && off < 0x18000 ? off - 0x10000 : NO_BYTE;
+		return off >= 0x10000 && off < 0x18000 ? off - 0x10000 : VGA_NO_BYTE;
 	default:
-		return off >= 0x18000 ? off - 0x18000 : NO_BYTE;
+		return off >= 0x18000 ? off - 0x18000 : VGA_NO_BYTE;
 	}
 }
 
-/* Plane address a as a dword's place in memory, or NO_BYTE. */
+/* Plane address a as a dword's place in memory, or VGA_NO_BYTE. */
 static uint32_t dword_at(const struct vga *v, uint32_t a)
 {
 	if (!vga_dispi_on(v))
-		a %= VGA_MEM_LEGACY / 4;
-	return a < v->size / 4 ? a * 4 : NO_BYTE;
+		a %= v->reach / 4;
+	return a < v->size / 4 ? a * 4 : VGA_NO_BYTE;
 }
 
 static bool chained(const struct vga *v)
@@ -103,7 +105,7 @@ uint8_t vga_mem_read(struct vga *v, uint32_t off)
 
 	if (linear(v, off))
 		return v->linear[off - (VGA_LINEAR - VGA_WINDOW)];
-	if (a == NO_BYTE)
+	if (a == VGA_NO_BYTE)
 		return 0xff;
 	if (chained(v)) {
 		vga_window_hit(v, off);
@@ -115,7 +117,7 @@ uint8_t vga_mem_read(struct vga *v, uint32_t off)
 	} else {
 		at = dword_at(v, a);
 	}
-	return at == NO_BYTE ? 0xff : read_planes(v, at, plane);
+	return at == VGA_NO_BYTE ? 0xff : read_planes(v, at, plane);
 }
 
 static uint32_t four(uint8_t val)
@@ -171,7 +173,7 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
 		to_plane(v, off - (VGA_LINEAR - VGA_WINDOW), val);
 		return;
 	}
-	if (a == NO_BYTE)
+	if (a == VGA_NO_BYTE)
 		return;
 	if (chained(v)) {
 		vga_window_hit(v, off);
@@ -183,7 +185,7 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
 	} else {
 		at = dword_at(v, a);
 	}
-	if (at == NO_BYTE || !mask)
+	if (at == VGA_NO_BYTE || !mask)
 		return;
 	memcpy(&old, v->mem + at, 4);
 	now = (old & ~mask) | (written(v, val) & mask);

@@ -212,7 +212,7 @@ static void crtc_mode(const struct vga *v, struct vga_mode *m)
 	m->dots = v->seq[1] & SEQ_DOT_DOUBLE ? 2 : 1;
 	m->start = (((uint32_t)c[0x0c] << 8 | c[0x0d]) + (c[0x08] >> 5 & 3)) * 4;
 	m->pitch = c[0x13] * 8u;
-	m->wrap = VGA_MEM_LEGACY;
+	m->wrap = v->reach;
 	if (m->kind == VGA_TEXT) {
 		m->columns = chars;
 		m->char_width = v->seq[1] & SEQ_8_DOTS ? 8 : 9;
@@ -240,6 +240,8 @@ void vga_mode_get(const struct vga *v, struct vga_mode *m)
 		dispi_mode(v, m);
 	else if ((v->seq[0] & 3) == 3 && !(v->seq[1] & SEQ_SCREEN_OFF))
 		crtc_mode(v, m);
+	if (m->kind != VGA_BLANK && v->hooks && v->hooks->mode)
+		v->hooks->mode(v, m);
 }
 
 /* --- colours ---------------------------------------------------------------------------------- */

@@ -265,7 +265,7 @@ int text_display_create(struct machine *m, struct loop *l, struct chardev *c, in
 
 	if (!s) {
 		err_set(e, ERR_USAGE, ENODEV, "-display text: the machine has no graphics card");
-		err_hint(e, "add one with -vga std, or use -nographic");
+		err_hint(e, "add one with -vga cirrus, or use -nographic");
 		return -ENODEV;
 	}
 	d = calloc(1, sizeof(*d));
