@@ -204,9 +204,11 @@ static void key_mask(const struct cirrus_blt_op *op, const uint8_t *src, uint8_t
 		mask[end] = (src[end] ^ key[0]) & bits[0] ? 0xff : 0;
 	}
 	for (; i < end; i += 2) {
-		bool shows = (src[i] ^ key[0]) & bits[0] || (src[i + 1] ^ key[1]) & bits[1];
+		uint16_t v;
 
-		mask[i] = mask[i + 1] = shows ? 0xff : 0;
+		memcpy(&v, src + i, 2);
+		v = (v ^ op->key) & op->key_mask ? 0xffff : 0;
+		memcpy(mask + i, &v, 2);
 	}
 }
 
