@@ -46,6 +46,13 @@ struct io_region {
 	pthread_mutex_t *lock; /* taken around the handlers; NULL for none */
 	uint64_t size; /* bytes */
 	int prio;
+	/*
+	 * Writes to late_len bytes at `late` may reach the handler later, where the host can do so
+	 * cheaply: before any other access of the CPU that made them. For registers that do nothing
+	 * by themselves.
+	 */
+	uint64_t late;
+	unsigned late_len;
 	/* filled by the bus */
 	struct bus *bus;
 	uint64_t base;
@@ -53,6 +60,7 @@ struct io_region {
 };
 
 #define BUS_DOORBELL_ANY (-1) /* any value written rings */
+#define BUS_DOORBELL_LATE (-1) /* instead of an eventfd: writes are kept back */
 
 /* Where doorbells go: KVM's ioeventfd, or a fake in tests. 0 or -errno. */
 struct bus_doorbell_ops {

@@ -39,6 +39,8 @@ struct vm_listener {
 	struct vm_listener *next;
 };
 
+enum { VM_RING_SIZE = 4096 };
+
 struct vm {
 	struct machine m; /* first member */
 	const struct config *cfg;
@@ -58,6 +60,9 @@ struct vm {
 	struct kvm_irq_state *irq_state; /* kvm_irq.c */
 	struct kvm_cpuid2 *cpuid; /* what vCPUs get, before their topology */
 	unsigned run_size; /* bytes of struct kvm_run and what follows */
+	unsigned late_ring; /* where in it KVM keeps writes back, VM_RING_SIZE bytes; 0: it does not
+			     */
+	pthread_mutex_t late_lock; /* of who carries these out; taken before devices' locks */
 	uint64_t rsdp;
 	void *dtb; /* the device tree of a machine that has one; malloc'd */
 	size_t dtb_len;

@@ -319,6 +319,22 @@ void bus_fini(struct bus *b)
 	pthread_mutex_destroy(&b->lock);
 }
 
+/* Without memory for it, writes just come in time. */
+static void keep_back(struct bus *b, struct io_region *r)
+{
+	struct bus_doorbell *d = r->late_len ? malloc(sizeof(*d)) : NULL;
+
+	if (!d)
+		return;
+	*d = (struct bus_doorbell){ .next = b->doorbells,
+				    .region = r,
+				    .off = r->late,
+				    .size = r->late_len,
+				    .match = BUS_DOORBELL_ANY,
+				    .eventfd = BUS_DOORBELL_LATE };
+	b->doorbells = d;
+}
+
 void bus_map(struct bus *b, struct io_region *r, uint64_t base)
 {
 	struct io_region **grown;
@@ -333,6 +349,7 @@ void bus_map(struct bus *b, struct io_region *r, uint64_t base)
 		r->bus = b;
 		r->base = base;
 		r->seq = ++b->seq;
+		keep_back(b, r);
 		publish(b);
 	} else if (grown) {
 		b->regions = grown;

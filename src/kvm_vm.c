@@ -147,6 +147,7 @@ int kvm_vm_map_memory(struct vm *vm, struct err *e)
 int kvm_vm_create(struct vm *vm, struct err *e)
 {
 	uint64_t identity = IDENTITY_MAP_ADDR;
+	int page;
 	int rc, size;
 
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -174,6 +175,9 @@ int kvm_vm_create(struct vm *vm, struct err *e)
 		return err_set(e, ERR_UNAVAILABLE, ENODEV,
 			       "KVM's vCPU area is too small (%d bytes)", size);
 	vm->run_size = (unsigned)size;
+	page = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
+	if (page > 0 && (page + 1) * VM_RING_SIZE <= size)
+		vm->late_ring = (unsigned)page * VM_RING_SIZE;
 	return 0;
 }
 
@@ -225,6 +229,19 @@ void kvm_describe_host(FILE *f)
 		close(vm.kvm_fd);
 }
 
+/* Writes are kept back in a ring until the next exit, see late_writes() in vcpu.c. */
+static int late_set(struct vm *vm, bool mmio, uint64_t addr, unsigned size, bool add)
+{
+	struct kvm_coalesced_mmio_zone zone = { .addr = addr, .size = size };
+
+	if (!mmio || !vm->late_ring)
+		return -ENOSYS;
+	return ioctl(vm->fd, add ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO,
+		     &zone) < 0
+		       ? -errno
+		       : 0;
+}
+
 static int doorbell_set(void *ctx, bool mmio, uint64_t addr, unsigned size, int64_t match,
 			int eventfd, bool add)
 {
@@ -239,6 +256,8 @@ static int doorbell_set(void *ctx, bool mmio, uint64_t addr, unsigned size, int6
 			 (add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
 	};
 
+	if (eventfd == BUS_DOORBELL_LATE)
+		return late_set(vm, mmio, addr, size, add);
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
 }
 

@@ -246,6 +246,34 @@ static int (*const exits[])(struct vcpu *) = {
 	[KVM_EXIT_SYSTEM_EVENT] = exit_system_event,
 };
 
+/*
+ * Carries out the writes that KVM has kept back, of all CPUs, before what ended KVM_RUN. One is
+ * taken out of the ring when it is done, so that no CPU overtakes another that is at it.
+ */
+static void late_writes(struct vcpu *v)
+{
+	enum {
+		ENTRIES = (VM_RING_SIZE - sizeof(struct kvm_coalesced_mmio_ring)) /
+			  sizeof(struct kvm_coalesced_mmio)
+	};
+	struct vm *vm = v->vm;
+	struct kvm_coalesced_mmio_ring *ring = (void *)((uint8_t *)v->run + vm->late_ring);
+	uint32_t first;
+
+	if (!vm->late_ring || __atomic_load_n(&ring->first, __ATOMIC_ACQUIRE) ==
+				      __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE))
+		return;
+	pthread_mutex_lock(&vm->late_lock);
+	for (first = ring->first; first != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE);) {
+		struct kvm_coalesced_mmio *w = &ring->coalesced_mmio[first];
+
+		bus_write(&vm->m.mmio, w->phys_addr, w->data, w->len);
+		first = (first + 1) % ENTRIES;
+		__atomic_store_n(&ring->first, first, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&vm->late_lock);
+}
+
 static int dispatch(struct vcpu *v)
 {
 	uint32_t reason = v->run->exit_reason;
@@ -315,6 +343,7 @@ static void *vcpu_main(void *arg)
 	struct vcpu *v = arg;
 	char name[16];
 	sigset_t set;
+	int rc, code;
 
 	this_vcpu = v;
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
@@ -330,9 +359,10 @@ static void *vcpu_main(void *arg)
 				break;
 			continue;
 		}
-		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
-			int code = errno;
-
+		rc = ioctl(v->fd, KVM_RUN, 0);
+		code = errno;
+		late_writes(v);
+		if (rc < 0) {
 			v->synced = v->assist && (code == EINTR || code == EAGAIN);
 			if (code == EINTR || code == EAGAIN)
 				continue;

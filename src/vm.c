@@ -596,6 +596,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	vm->m.mem.memfd = -1;
 	vm->state = RUN_PRELAUNCH;
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->late_lock, NULL);
 	pthread_cond_init(&vm->go_cond, NULL);
 	vm->m.ops = &machine_ops;
 	vm->m.cfg = cfg;
@@ -691,4 +692,5 @@ void vm_destroy(struct vm *vm)
 	free(vm->dtb);
 	pthread_cond_destroy(&vm->go_cond);
 	pthread_mutex_destroy(&vm->lock);
+	pthread_mutex_destroy(&vm->late_lock);
 }

@@ -128,6 +128,8 @@ static int add_bars(struct testdev *t, struct err *e)
 	pci_bar_init(&t->fn, BAR_IO, PCI_BAR_IO, REGS_LEN);
 	add_region(t, &t->io, BAR_IO, 0, &regs_ops, REGS_LEN);
 	pci_bar_init(&t->fn, BAR_MEM, PCI_BAR_MEM, MEM_SIZE);
+	t->regs.late = REG_SCRATCH;
+	t->regs.late_len = 4;
 	add_region(t, &t->regs, BAR_MEM, 0, &regs_ops, MEM_SIZE);
 	pci_bar_init(&t->fn, BAR_MEM64, PCI_BAR_64 | PCI_BAR_PREFETCH, t->mem64);
 	add_region(t, &t->start, BAR_MEM64, 0, &mem_ops, MEM_SIZE);

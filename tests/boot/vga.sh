@@ -137,6 +137,8 @@ t_vga_screendump_option() {
 	refused 64 '-screendump' 'no graphics card'
 }
 
+t_vga_text_scroll() { checked textscroll -vga std -append n=200; }
+
 t_vga_none() {
 	vm -display text -vga none
 	refused 64 'no graphics card' '-vga std'

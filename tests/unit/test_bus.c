@@ -426,6 +426,34 @@ START_TEST(doorbells)
 }
 END_TEST
 
+/* What may come late is told to the host while the region answers there. */
+START_TEST(late_writes)
+{
+	static const struct bus_doorbell_ops ops = { .set = fake_set };
+
+	memset(&bell, 0, sizeof(bell));
+	r1.late = 8;
+	r1.late_len = 4;
+	bus_map(&bus, &r1, 0x1000); /* the host has nothing of the kind: no harm */
+	bus_unmap(&r1);
+	bus.doorbell_ops = &ops;
+	bus_map(&bus, &r1, 0x1000);
+	ck_assert_uint_eq(bell.active, 1);
+	ck_assert_uint_eq(bell.addr, 0x1008);
+	bus_map(&bus, &r1, 0x2000);
+	ck_assert_uint_eq(bell.active, 1);
+	ck_assert_uint_eq(bell.addr, 0x2008);
+	bus_map(&bus, &r2, 0x2008);
+	ck_assert_uint_eq(bell.active, 0);
+	bus_unmap(&r2);
+	ck_assert_uint_eq(bell.active, 1);
+	bus_unmap(&r1);
+	ck_assert_uint_eq(bell.active, 0);
+	ck_assert_ptr_null(bus.doorbells);
+	r1.late_len = 0;
+}
+END_TEST
+
 /* --- threads ---------------------------------------------------------------------- */
 
 static _Atomic bool stop;
@@ -506,6 +534,7 @@ int main(void)
 	tcase_add_test(tb, nested_access);
 	tcase_add_test(tb, many_at_once);
 	tcase_add_test(tb, doorbells);
+	tcase_add_test(tb, late_writes);
 	tcase_add_test(tb, map_changes_under_readers);
 	suite_add_tcase(suite, tb);
 	return run_suite(suite);
