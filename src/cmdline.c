@@ -21,6 +21,7 @@
 #include "dev.h"
 #include "display_class.h"
 #include "err.h"
+#include "keymap.h"
 #include "object.h"
 #include "opts.h"
 #include "props.h"
@@ -238,6 +239,16 @@ static int set_display(struct config *cfg, const char *arg, struct err *e)
 	return 0;
 }
 
+static int set_layout(struct config *cfg, const char *arg, struct err *e)
+{
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		keymap_help();
+		return CMDLINE_DONE;
+	}
+	cfg->layout = arg;
+	return 0;
+}
+
 static int set_vga(struct config *cfg, const char *arg, struct err *e)
 {
 	if (strcmp(arg, "none") && strcmp(arg, "std")) {
@@ -408,7 +419,6 @@ STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
 STORE(set_screendump, screendump)
-STORE(set_layout, layout)
 FLAG(set_nographic, nographic)
 FLAG(set_snapshot, snapshot)
 FLAG(set_no_reboot, no_reboot)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/input-event-codes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xkbcommon/xkbcommon-keysyms.h>
 
 #include "err.h"
@@ -113,12 +114,22 @@ enum { COST_SHIFT = 1, COST_ALTGR = 6, COST_ODD = 4, COST_CHANGE = 2 };
 static unsigned cost(const struct keymap_entry *t, unsigned held)
 {
 	bool main_block = t->code <= KEY_SPACE && t->code != KEY_KPASTERISK;
-	/* On the two keys after 0 xkb has more than what is printed there. */
-	bool unsure = t->mods & KEYMAP_ALTGR && (t->code == KEY_MINUS || t->code == KEY_EQUAL);
 
 	return (t->mods & KEYMAP_SHIFT ? COST_SHIFT : 0) +
 	       (t->mods & KEYMAP_ALTGR ? COST_ALTGR : 0) + (main_block ? 0 : COST_ODD) +
-	       (held != t->mods ? COST_CHANGE : 0) + unsure;
+	       (held != t->mods ? COST_CHANGE : 0);
+}
+
+/*
+ * Of two that cost the same: the digits' row has what is printed there, but for brackets and
+ * backslash, which xkb has there too where they are on keys of their own.
+ */
+static bool better(const struct keymap_entry *a, const struct keymap_entry *b, unsigned held)
+{
+	unsigned x = cost(a, held), y = cost(b, held);
+	bool bracket = a->keysym < 0x80 && strchr("[]{}\\", (int)a->keysym);
+
+	return x != y ? x < y : bracket ? a->code > b->code : a->code < b->code;
 }
 
 static size_t first_of(const struct keymap *k, uint32_t keysym)
@@ -146,9 +157,7 @@ bool keymap_best(const struct keymap *k, uint32_t keysym, unsigned held, bool ca
 	for (size_t i = first_of(k, keysym); i < k->n && k->entry[i].keysym == keysym; i++) {
 		const struct keymap_entry *t = &k->entry[i];
 
-		if (t->caps == caps &&
-		    (!best || cost(t, held) < cost(best, held) ||
-		     (cost(t, held) == cost(best, held) && t->code < best->code)))
+		if (t->caps == caps && (!best || better(t, best, held)))
 			best = t;
 	}
 	if (!best)

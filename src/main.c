@@ -19,6 +19,7 @@
 #include "display.h"
 #include "display_class.h"
 #include "err.h"
+#include "keymap.h"
 #include "log.h"
 #include "loop.h"
 #include "monitor.h"
@@ -205,12 +206,23 @@ static int add_display(struct posada *p, struct err *e)
 	return rc ? rc : displays_start(&p->vm, &p->cfg, &p->displays, e);
 }
 
+/* A layout that is not there is said at the start, not when something is first typed. */
+static int check_layout(const struct config *cfg, struct err *e)
+{
+	struct keymap *k = NULL;
+	int rc = cfg->layout ? keymap_create(cfg->layout, &k, e) : 0;
+
+	keymap_free(k);
+	return rc;
+}
+
 static int run(struct posada *p, struct err *e)
 {
 	const struct chardev_host host = { .quit = on_quit, .ctx = p };
 	int rc;
 
-	rc = loop_create(&p->loop, e);
+	rc = check_layout(&p->cfg, e);
+	rc = rc ? rc : loop_create(&p->loop, e);
 	rc = rc ? rc : take_signals(p, e);
 	rc = rc ? rc : chardev_set_create(&p->chardevs, p->loop, &host, e);
 	for (size_t i = 0; !rc && i < p->cfg.chardev.n; i++) {

@@ -149,6 +149,7 @@ START_TEST(layouts)
 		{ '/', KEY_7, S },
 		{ '\\', KEY_GRAVE, G },
 		{ '{', KEY_APOSTROPHE, G },
+		{ ']', KEY_RIGHTBRACE, G },
 		{ XKB_KEY_dead_acute, KEY_APOSTROPHE, 0 },
 		{ XKB_KEY_dead_diaeresis, KEY_APOSTROPHE, S },
 		{ '\'', KEY_MINUS, 0 },
