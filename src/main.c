@@ -34,7 +34,6 @@ struct posada {
 	struct loop_fd signals;
 	struct display *displays;
 	struct screendump *dump; /* or NULL */
-	bool asked; /* the guest, by SIGTERM, to power off */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -44,12 +43,8 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	/* A guest that hears of its power button ends by itself; the next signal ends it. */
-	if (info.ssi_signo == SIGTERM && !p->asked && vm_heeds_power_button(&p->vm) &&
-	    !vm_powerdown(&p->vm, NULL)) {
-		p->asked = true;
-		log_note(
-			"SIGTERM: the guest's power button was pressed; a second SIGTERM stops it");
+	if (info.ssi_signo == SIGTERM) {
+		vm_ask_to_stop(&p->vm, "SIGTERM", "a second SIGTERM");
 		return;
 	}
 	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
