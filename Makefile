@@ -102,10 +102,12 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
-$(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
+guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe \
+	$(if $(filter sdl,$(SDL)),$(B)/tests/boot/xclose)
+$(B)/tests/boot/xclose: TEST_LIBS = -lX11
+$(B)/tests/boot/xclose $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -display sdl, the main loop's side: see sdl_int.h. Main loop, but for sdl_tell. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "loop.h"
@@ -195,6 +197,7 @@ static int start_thread(struct sdl_display *d, struct err *e)
 	if (rc)
 		return err_set(e, ERR_HOST, rc, "cannot start a thread: %s", strerror(rc));
 	d->started = true;
+	pthread_setname_np(d->thread, "posada:window");
 	pthread_mutex_lock(&d->lock);
 	while (d->state == SDL_STARTING)
 		pthread_cond_wait(&d->told, &d->lock);
@@ -206,9 +209,13 @@ static int start_thread(struct sdl_display *d, struct err *e)
 static int start(struct display *display, struct err *e)
 {
 	struct sdl_display *d = (struct sdl_display *)display;
+	pthread_mutexattr_t attr;
 	int rc;
 
-	pthread_mutex_init(&d->lock, NULL);
+	/* A second lock by the same thread is an error, not a wait: see on_lost_server. */
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	pthread_mutex_init(&d->lock, &attr);
 	pthread_cond_init(&d->told, NULL);
 	/* Without a desktop SDL would take the machine's own screen. */
 	if (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY") && !getenv("SDL_VIDEODRIVER"))
@@ -228,9 +235,17 @@ static int start(struct display *display, struct err *e)
 	return 0;
 }
 
+/* The libraries' own ends would wait for what the thread has locked. */
+static void end_without_them(int status, void *ctx)
+{
+	fflush(NULL);
+	_exit(status);
+}
+
 static void stop(struct display *display)
 {
 	struct sdl_display *d = (struct sdl_display *)display;
+	bool lost = false;
 
 	if (d->started) {
 		viewer_detach(&d->viewer);
@@ -239,9 +254,14 @@ static void stop(struct display *display)
 		d->quit = true;
 		d->woken = false;
 		wake(d);
+		lost = d->state == SDL_LOST;
 		pthread_mutex_unlock(&d->lock);
-		pthread_join(d->thread, NULL);
 	}
+	/* A thread whose desktop is gone does not end before the process does. */
+	if (lost)
+		on_exit(end_without_them, NULL);
+	else if (d->started)
+		pthread_join(d->thread, NULL);
 	free(d->pixel);
 }
 

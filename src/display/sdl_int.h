@@ -82,7 +82,7 @@ struct sdl_display {
 
 	pthread_mutex_t lock; /* of what follows; nothing else is taken or waited for inside */
 	pthread_cond_t told; /* the thread has said whether there is a window */
-	enum { SDL_STARTING, SDL_RUNNING, SDL_ENDED } state;
+	enum { SDL_STARTING, SDL_RUNNING, SDL_ENDED, SDL_LOST } state;
 	char why[256]; /* ENDED without having run */
 	uint32_t *pixel;
 	unsigned width, height;

@@ -3,9 +3,13 @@
  * -display sdl, the window: see sdl_int.h. All of this runs on the window's thread, which sleeps in
  * SDL_WaitEvent, and draws when the main loop has pushed an event or the desktop wants it.
  */
+#include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "log.h"
 #include "sdl_int.h"
 
 struct window {
@@ -341,6 +345,9 @@ static bool open_window(struct window *w)
 	sdl.SetHint(SDL_HINT_RENDER_SCALE_QUALITY, "linear");
 	sdl.SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
 	sdl.SetHint(SDL_HINT_MOUSE_RELATIVE_SCALING, "0");
+	/* Of a desktop's two; not the machine's own screen when there is none. */
+	if (!getenv("SDL_VIDEODRIVER"))
+		sdl.SetHint(SDL_HINT_VIDEODRIVER, getenv("DISPLAY") ? "x11" : "wayland");
 	sdl.SetMainReady();
 	if (sdl.Init(SDL_INIT_VIDEO))
 		return false;
@@ -380,11 +387,46 @@ static void set_state(struct sdl_display *d, int state, const char *why)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/*
+ * Xlib ends the process when its server is gone, if this returns. The guest is worth more than
+ * its window: the thread stays here, with whatever SDL and Xlib have locked.
+ */
+static struct sdl_display *shown; /* there is one */
+
+static int on_lost_server(void *x_display)
+{
+	struct sdl_display *d = shown;
+
+	if (!pthread_equal(pthread_self(), d->thread))
+		return 0;
+	pthread_mutex_lock(&d->lock); /* which this thread may hold already */
+	d->state = SDL_LOST;
+	pthread_mutex_unlock(&d->lock);
+	tell(&(struct window){ .d = d }, SDL_RELEASE_ALL);
+	log_warn("-display sdl: the desktop is gone; the guest goes on without its window");
+	for (;;)
+		pause();
+}
+
+static void survive_server(struct sdl_display *d)
+{
+	void *xlib = dlopen("libX11.so.6", RTLD_NOW | RTLD_NOLOAD);
+	void *sym = xlib ? dlsym(xlib, "XSetIOErrorHandler") : NULL;
+	void *(*set)(int (*handler)(void *x_display));
+
+	if (!sym)
+		return; /* another kind of desktop */
+	shown = d;
+	memcpy(&set, &sym, sizeof(set));
+	set(on_lost_server);
+}
+
 void *sdl_window_thread(void *ctx)
 {
 	struct window w = { .d = ctx, .asked_width = 720, .asked_height = 400 };
 
 	if (open_window(&w)) {
+		survive_server(w.d);
 		set_state(w.d, SDL_RUNNING, "");
 		serve(&w);
 		set_state(w.d, SDL_ENDED, "");
