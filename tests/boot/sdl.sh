@@ -196,6 +196,23 @@ t_sdl_close() {
 	no_desktop
 }
 
+t_sdl_power_button() { # a guest that hears of it ends by itself; another is ended by the second time
+	desktop
+	for how in 'button enable' 'button enable deaf'; do
+		start_vm -m 64 -vga std -display sdl -name 'in a window' -serial "file:$T/out" -kernel "$G/poweroff.elf" -append "$how"
+		wait_out '^waiting for the power button'
+		wait_window
+		build/tests/boot/xclose "$window"
+		pressed
+		[ "$how" = 'button enable' ] || build/tests/boot/xclose "$window"
+		wait_vm
+		expect_status 0
+		expect_err 'closing the window: .*closing it again stops it'
+	done
+	expect_err 'stopped by closing the window'
+	no_desktop
+}
+
 t_sdl_server_gone() {
 	local i
 	desktop
