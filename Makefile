@@ -26,7 +26,11 @@ STATIC_LIBS = -ljansson -lnettle -lbz2 -llzma -llz4 -lzstd -luring -laio -lfdt -
 LIBS = -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -ldl -lm
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-SRC := $(filter-out src/main.c src/img/%,$(wildcard src/*.c src/*/*.c hw/*.c hw/*/*.c))
+# A window is built in when SDL's headers are there; displays.o knows, and is made anew when that changes.
+SDL := $(if $(wildcard /usr/include/SDL2/SDL.h),sdl,none)
+
+SRC := $(filter-out src/main.c src/img/% $(if $(filter none,$(SDL)),src/display/sdl%), \
+	$(wildcard src/*.c src/*/*.c hw/*.c hw/*/*.c))
 IMG := $(patsubst %.c,$(B)/%.o,$(wildcard src/img/*.c))
 OBJ := $(SRC:%.c=$(B)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -38,6 +42,11 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@$(if $(Q),,echo "  CC $<")
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/src/display/displays.o: $(B)/window-$(SDL)
+$(B)/src/display/displays.o: ALL_CFLAGS += $(if $(filter sdl,$(SDL)),-DPOSADA_SDL)
+$(B)/window-$(SDL):
+	@mkdir -p $(@D) && rm -f $(B)/window-* && touch $@
 
 $(B)/libposada.a: $(OBJ)
 	@rm -f $@ && ar rcs $@ $^
@@ -93,10 +102,12 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
-$(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
+guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe \
+	$(if $(filter sdl,$(SDL)),$(B)/tests/boot/xclose)
+$(B)/tests/boot/xclose: TEST_LIBS = -lX11
+$(B)/tests/boot/xclose $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -35,6 +35,9 @@ struct display {
 	struct machine *m;
 	struct loop *loop;
 	const char *layout; /* -k, or NULL: en-us */
+	const char *guest; /* the guest's name, for titles */
+	/* Its window was closed: as SIGTERM, asks the guest to power off, and then stops it. */
+	void (*close)(struct display *d);
 	struct display *next;
 };
 

@@ -65,6 +65,7 @@ void input_point(struct machine *m, unsigned x, unsigned y, int wheel, unsigned 
 unsigned input_buttons(struct machine *m); /* those that are down */
 /* Where an absolute pointer was put last. */
 void input_place(struct machine *m, unsigned *x, unsigned *y);
+unsigned input_leds(struct machine *m); /* the lamps that are lit; any thread */
 /* By a device: its lamps; any thread. */
 void input_set_leds(struct machine *m, unsigned leds);
 /* By a device whose ready() says something else now; any thread. */

@@ -20,6 +20,7 @@ enum keymap_mods { KEYMAP_SHIFT = 1, KEYMAP_ALTGR = 2 };
 struct keymap_key {
 	unsigned code; /* KEY_A ... as in input.h */
 	unsigned mods; /* those that must be down, and no others */
+	bool any; /* no letter but F1, Return, Shift ...: whatever else is down */
 };
 
 /*
@@ -29,8 +30,13 @@ struct keymap_key {
  */
 int keymap_create(const char *layout, struct keymap **out, struct err *e);
 void keymap_free(struct keymap *k);
+void keymap_help(void); /* -k help */
 
-/* keysym: X11's number. The key that gives it with the fewest modifiers. */
+/*
+ * keysym: X11's number. The key that gives it with the fewest modifiers, while Caps Lock is
+ * off. Letters that take a dead key first are not found here; keymap_type and keymap_symbol
+ * know them.
+ */
 bool keymap_find(const struct keymap *k, uint32_t keysym, struct keymap_key *out);
 
 /*
@@ -51,7 +57,8 @@ struct keymap_viewer {
 	struct {
 		uint32_t keysym;
 		unsigned code;
-	} down[16]; /* keys that are down, with the symbol that they were pressed for */
+	} down[16]; /* keys that are down, with the symbol that they were pressed for; code 0: free
+		     */
 };
 
 void keymap_symbol(struct keymap_viewer *v, uint32_t keysym, bool down);

@@ -123,6 +123,9 @@ json_t *mon_change_medium(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_block_set_io_throttle(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_sendkey(struct mon *m, const json_t *args, struct err *e); /* monitor_input.c */
 json_t *mon_qmp_send_key(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_paste(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_qmp_paste(struct mon *m, const json_t *args, struct err *e);
+void mon_print_paste(FILE *f, const struct mon *m, const json_t *r);
 json_t *mon_input_send_event(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_mouse_move(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_mouse_button(struct mon *m, const json_t *args, struct err *e);

@@ -51,6 +51,7 @@ struct vm {
 	enum run_state state;
 	int exit_status;
 	bool quitting;
+	bool asked_to_stop; /* by vm_ask_to_stop */
 	bool software_kvm; /* the host KVM runs kernel-mode guest code in software */
 	pthread_mutex_t lock; /* of pause, calls and parking; taken last, no callbacks inside */
 	pthread_cond_t go_cond;
@@ -140,6 +141,11 @@ void vm_reset(struct vm *vm);
 int vm_powerdown(struct vm *vm, struct err *e);
 /* Whether the guest runs, and has enabled the button. */
 bool vm_heeds_power_button(const struct vm *vm);
+/*
+ * The user wants an end, by `what`: a guest that hears of its power button ends by itself, and
+ * `again` stops it; another guest is stopped at once.
+ */
+void vm_ask_to_stop(struct vm *vm, const char *what, const char *again);
 /* Ends the main loop; the process exits with status. Any thread. */
 void vm_quit(struct vm *vm, int status);
 

@@ -21,6 +21,7 @@
 #include "dev.h"
 #include "display_class.h"
 #include "err.h"
+#include "keymap.h"
 #include "object.h"
 #include "opts.h"
 #include "props.h"
@@ -238,6 +239,16 @@ static int set_display(struct config *cfg, const char *arg, struct err *e)
 	return 0;
 }
 
+static int set_layout(struct config *cfg, const char *arg, struct err *e)
+{
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		keymap_help();
+		return CMDLINE_DONE;
+	}
+	cfg->layout = arg;
+	return 0;
+}
+
 static int set_vga(struct config *cfg, const char *arg, struct err *e)
 {
 	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
@@ -416,7 +427,6 @@ STORE(set_initrd, initrd)
 STORE(set_append, append)
 STORE(set_debugcon, debugcon)
 STORE(set_screendump, screendump)
-STORE(set_layout, layout)
 FLAG(set_nographic, nographic)
 FLAG(set_snapshot, snapshot)
 FLAG(set_no_reboot, no_reboot)
@@ -503,10 +513,9 @@ static const struct option options[] = {
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
-	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: text (this terminal; Ctrl-A h: help), none;\n-display help lists them all", set_display },
-	{ "vga", "cirrus|std|none", "the graphics card (default cirrus with firmware, else none)",
-	  set_vga },
-	{ "k", "LAYOUT", "the guest's keyboard layout: en-us (default), es, de, fr ...", set_layout },
+	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: sdl (a window), text (this terminal; Ctrl-A h: help), none;\n-display help lists them all", set_display },
+	{ "vga", "cirrus|std|none", "the graphics card (default cirrus with firmware, else none)", set_vga },
+	{ "k", "LAYOUT", "the guest's keyboard layout: en-us (default), es, de, fr ...; -k help lists them", set_layout },
 	{ "screendump", "FILE[,after=SECONDS]", "save the screen at the end, or after a time, as NAME.png or PPM", set_screendump },
 	{ "serial", "BACKEND", "the next serial port (COM1 to COM4): stdio, mon:stdio, pty, file:PATH,\nunix:PATH,server=on, tcp:HOST:PORT, null, none, chardev:ID", add_serial },
 	{ "debugcon", "BACKEND", "bytes written to port 0xe9 (and 0x402) go there", set_debugcon },

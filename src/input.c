@@ -17,7 +17,14 @@
 #include "loop.h"
 #include "machine.h"
 
-enum { CHORD_KEYS = 16, CHORDS = 256, CHORD_MS = 100, CHORD_MS_MAX = 60000, GAP_MS = 20 };
+enum {
+	CHORD_KEYS = 16,
+	CHORDS = 256,
+	CHORDS_FIRST = 32,
+	CHORD_MS = 100,
+	CHORD_MS_MAX = 60000,
+	GAP_MS = 20
+};
 
 /* Keys that sendkey holds down together. */
 struct chord {
@@ -34,9 +41,9 @@ struct input_set {
 	uint8_t down[KEY_CNT / 8];
 	unsigned buttons, x, y;
 	bool absolute; /* what listeners were told */
-	/* sendkey: chord[head] is down while held, then there is a gap. */
-	struct chord chord[CHORDS];
-	unsigned head, n;
+	/* sendkey: chord[head] is down while held, then there is a gap. A ring that grows. */
+	struct chord *chord;
+	unsigned head, n, room;
 	bool held;
 	struct loop_timer typist;
 	/* Devices' threads leave word here, and the loop passes it on. */
@@ -177,6 +184,11 @@ void input_set_leds(struct machine *m, unsigned leds)
 		loop_timer_set(&s->news, loop_now_ns());
 }
 
+unsigned input_leds(struct machine *m)
+{
+	return m->input ? atomic_load(&m->input->leds) : 0;
+}
+
 void input_ready_changed(struct machine *m)
 {
 	if (m->input)
@@ -191,6 +203,7 @@ void input_free(struct machine *m)
 		return;
 	loop_timer_cancel(&s->typist);
 	loop_timer_cancel(&s->news);
+	free(s->chord);
 	free(s);
 	m->input = NULL;
 }
@@ -339,7 +352,7 @@ static void typist(void *ctx)
 		return;
 	}
 	s->held = false;
-	s->head = (s->head + 1) % CHORDS;
+	s->head = (s->head + 1) % s->room;
 	s->n--;
 	/* Also after the last one: what comes next must not be down before this is up. */
 	after_ms(s, GAP_MS);
@@ -347,7 +360,34 @@ static void typist(void *ctx)
 		input_key(s->m, c->key[i], false);
 }
 
+static bool grow(struct input_set *s)
+{
+	unsigned room = s->room ? s->room * 2 : CHORDS_FIRST;
+	struct chord *c = calloc(room, sizeof(*c));
+
+	if (!c)
+		return false;
+	for (unsigned i = 0; i < s->n; i++)
+		c[i] = s->chord[(s->head + i) % s->room];
+	free(s->chord);
+	s->chord = c;
+	s->room = room;
+	s->head = 0;
+	return true;
+}
+
 int input_type(struct machine *m, const unsigned *codes, unsigned n, unsigned ms, struct err *e)
+{
+	return input_queue(m, codes, n, ms, CHORDS, e);
+}
+
+unsigned input_queued(const struct machine *m)
+{
+	return m->input ? m->input->n : 0;
+}
+
+int input_queue(struct machine *m, const unsigned *codes, unsigned n, unsigned ms, unsigned limit,
+		struct err *e)
 {
 	struct input_set *s = m->input;
 	struct chord *c;
@@ -361,9 +401,11 @@ int input_type(struct machine *m, const unsigned *codes, unsigned n, unsigned ms
 	if (ms > CHORD_MS_MAX)
 		return err_set(e, ERR_USAGE, EINVAL, "keys are held for %d ms at most",
 			       CHORD_MS_MAX);
-	if (s->n == CHORDS)
-		return err_set(e, ERR_USAGE, EAGAIN, "%d keys wait to be typed already", CHORDS);
-	c = &s->chord[(s->head + s->n++) % CHORDS];
+	if (s->n >= limit)
+		return err_set(e, ERR_USAGE, EAGAIN, "%u keys wait to be typed already", s->n);
+	if (s->n == s->room && !grow(s))
+		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
+	c = &s->chord[(s->head + s->n++) % s->room];
 	*c = (struct chord){ .n = (uint8_t)n, .ms = (uint16_t)(ms ? ms : CHORD_MS) };
 	for (unsigned i = 0; i < n; i++)
 		c->key[i] = (uint16_t)codes[i];

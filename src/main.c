@@ -20,6 +20,7 @@
 #include "display_class.h"
 #include "err.h"
 #include "firmware.h"
+#include "keymap.h"
 #include "log.h"
 #include "loop.h"
 #include "monitor.h"
@@ -34,7 +35,6 @@ struct posada {
 	struct loop_fd signals;
 	struct display *displays;
 	struct screendump *dump; /* or NULL */
-	bool asked; /* the guest, by SIGTERM, to power off */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -44,12 +44,8 @@ static void on_signal(void *ctx, uint32_t events)
 
 	if (read(p->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	/* A guest that hears of its power button ends by itself; the next signal ends it. */
-	if (info.ssi_signo == SIGTERM && !p->asked && vm_heeds_power_button(&p->vm) &&
-	    !vm_powerdown(&p->vm, NULL)) {
-		p->asked = true;
-		log_note(
-			"SIGTERM: the guest's power button was pressed; a second SIGTERM stops it");
+	if (info.ssi_signo == SIGTERM) {
+		vm_ask_to_stop(&p->vm, "SIGTERM", "a second SIGTERM");
 		return;
 	}
 	log_note("stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
@@ -209,12 +205,23 @@ static int add_display(struct posada *p, struct err *e)
 	return rc ? rc : displays_start(&p->vm, &p->cfg, &p->displays, e);
 }
 
+/* A layout that is not there is said at the start, not when something is first typed. */
+static int check_layout(const struct config *cfg, struct err *e)
+{
+	struct keymap *k = NULL;
+	int rc = cfg->layout ? keymap_create(cfg->layout, &k, e) : 0;
+
+	keymap_free(k);
+	return rc;
+}
+
 static int run(struct posada *p, struct err *e)
 {
 	const struct chardev_host host = { .quit = on_quit, .ctx = p };
 	int rc;
 
-	rc = loop_create(&p->loop, e);
+	rc = check_layout(&p->cfg, e);
+	rc = rc ? rc : loop_create(&p->loop, e);
 	rc = rc ? rc : take_signals(p, e);
 	rc = rc ? rc : chardev_set_create(&p->chardevs, p->loop, &host, e);
 	for (size_t i = 0; !rc && i < p->cfg.chardev.n; i++) {

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
 #include "err.h"
 #include "input_int.h"
+#include "keymap.h"
 #include "monitor_int.h"
 
 enum { KEYS_MAX = 16, MOVE_MAX = 100000 };
@@ -67,6 +69,58 @@ json_t *mon_qmp_send_key(struct mon *m, const json_t *args, struct err *e)
 	if (ms < 0 || ms > UINT16_MAX)
 		ms = UINT16_MAX;
 	return input_type(&m->vm->m, codes, n, (unsigned)ms, e) ? NULL : mon_empty();
+}
+
+/* --- text --------------------------------------------------------------------------- */
+
+static json_t *paste(struct mon *m, const char *text, size_t len, struct err *e)
+{
+	struct keymap *k;
+	unsigned lost = 0;
+	int rc = keymap_create(m->vm->cfg->layout, &k, e);
+
+	if (rc)
+		return NULL;
+	rc = keymap_type(&m->vm->m, k, text, len, &lost, e);
+	keymap_free(k);
+	return rc ? NULL : json_pack("{s:i}", "lost", (int)lost);
+}
+
+json_t *mon_qmp_paste(struct mon *m, const json_t *args, struct err *e)
+{
+	const json_t *text = json_object_get(args, "text");
+
+	return paste(m, json_string_value(text), json_string_length(text), e);
+}
+
+/* "\n" and "\t" stand for Enter and Tab, which a line cannot hold; "\\" for itself. */
+json_t *mon_paste(struct mon *m, const json_t *args, struct err *e)
+{
+	char *text = strdup(mon_str(args, "text")), *to = text;
+	json_t *result;
+
+	if (!text) {
+		err_set(e, ERR_HOST, ENOMEM, "out of memory");
+		return NULL;
+	}
+	for (const char *from = text; *from; from++) {
+		char next = *from == '\\' ? from[1] : '\0';
+
+		*to++ = next == 'n' ? '\n' : next == 't' ? '\t' : *from;
+		from += next == 'n' || next == 't' || next == '\\';
+	}
+	result = paste(m, text, (size_t)(to - text), e);
+	free(text);
+	return result;
+}
+
+void mon_print_paste(FILE *f, const struct mon *m, const json_t *r)
+{
+	json_int_t lost = json_integer_value(json_object_get(r, "lost"));
+
+	if (lost)
+		fprintf(f, "%lld character%s not in the keyboard layout (-k) and left out\n",
+			(long long)lost, lost == 1 ? " is" : "s are");
 }
 
 /* --- the pointer -------------------------------------------------------------------- */

@@ -240,6 +240,17 @@ int vm_powerdown(struct vm *vm, struct err *e)
 	return 0;
 }
 
+void vm_ask_to_stop(struct vm *vm, const char *what, const char *again)
+{
+	if (!vm->asked_to_stop && vm_heeds_power_button(vm) && !vm_powerdown(vm, NULL)) {
+		vm->asked_to_stop = true;
+		log_note("%s: the guest's power button was pressed; %s stops it", what, again);
+		return;
+	}
+	log_note("stopped by %s", what);
+	vm_quit(vm, 0);
+}
+
 /* --- what the guest asks for: recorded on its thread, carried out on the loop --- */
 
 struct request {

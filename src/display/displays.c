@@ -13,9 +13,15 @@
 #include "props.h"
 #include "vm.h"
 
-extern const struct display_class display_text;
+extern const struct display_class display_sdl, display_text;
 
-const struct display_class *const display_classes[] = { &display_text, NULL };
+const struct display_class *const display_classes[] = {
+#ifdef POSADA_SDL
+	&display_sdl,
+#endif
+	&display_text,
+	NULL,
+};
 
 static const struct display_class *find(const char *name, size_t len)
 {
@@ -41,6 +47,11 @@ const struct display_class *display_class_of(const char *arg, struct err *e)
 	names[n++] = "none";
 	snprintf(name, sizeof(name), "%.*s", (int)len, arg);
 	err_set(e, ERR_USAGE, EINVAL, "no display '%s'", name);
+	if (!strcmp(name, "sdl")) {
+		err_hint(e, "this program was built without it: with libsdl2-dev installed 'make' "
+			    "builds it in");
+		return NULL;
+	}
 	err_suggest(e, name, names, n);
 	if (!e->hint[0])
 		err_hint(e, "-display help lists them; -nographic has the serial port on this "
@@ -82,6 +93,11 @@ static int parse(struct display *d, const char *arg, struct err *e)
 	return rc;
 }
 
+static void close_window(struct display *d)
+{
+	vm_ask_to_stop(d->vm, "closing the window", "closing it again");
+}
+
 /* arg: what comes behind the name. */
 static int start(struct vm *vm, const struct config *cfg, const struct display_class *c,
 		 const char *arg, struct display **list, struct err *e)
@@ -96,6 +112,8 @@ static int start(struct vm *vm, const struct config *cfg, const struct display_c
 	d->m = &vm->m;
 	d->loop = vm->m.loop;
 	d->layout = cfg->layout;
+	d->guest = cfg->name ? cfg->name : "posada";
+	d->close = close_window;
 	d->next = *list;
 	*list = d;
 	if (!screen_first(d->m)) {

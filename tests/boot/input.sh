@@ -111,3 +111,26 @@ t_input_micro() { # the other board has the same controller
 	expect_status 33
 	came '1 81'
 }
+
+t_input_paste() { # text by the layout of -k: n with tilde is a key, @ takes AltGr; a Cyrillic letter is left out
+	typing '' -k es
+	qmp "$(human_key 'paste A@\\\\n')" '{"execute":"x-paste","arguments":{"text":"\\u00f1\\u0436"}}' "$(human_key 'sendkey esc')" \
+		>"$T/answers"
+	wait_vm
+	expect_status 33
+	came '2a 1e 9e aa e0 38 3 83 e0 b8 1c 9c 27 a7 1 81'
+	expect_in "$T/answers" '"lost": 1'
+}
+
+t_input_unknown_layout() {
+	vm -k en-uk -display none -kernel $G/hello.elf
+	refused 64 '-k en-uk' "did you mean 'en-"
+	vm -k 'us(nosuch)' -display none -kernel $G/hello.elf
+	refused 64 '-k us\(nosuch\)'
+	export XKB_CONFIG_ROOT=/nonexistent XKB_CONFIG_EXTRA_PATH=/nonexistent HOME=/nonexistent
+	vm -k es -display none -kernel $G/hello.elf
+	refused 69 '-k es' 'xkb-data'
+	run "$POSADA" -k help
+	expect_status 0
+	expect_out 'pt-br'
+}
