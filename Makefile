@@ -63,6 +63,9 @@ $(B)/firmware/%.h: firmware/%.asl
 $(B)/hw/acpi/tables.o: $(B)/firmware/dsdt.h
 $(B)/hw/acpi/tables.o: ALL_CFLAGS += -I$(B)/firmware
 
+# --- the web display's page is part of the program ---
+$(B)/src/display/web_page.o: $(wildcard src/display/web/*)
+
 # --- unit tests: one Check program a file in tests/unit ---------------------
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)

@@ -9,6 +9,7 @@
 #include "display.h"
 #include "display_class.h"
 #include "err.h"
+#include "log.h"
 #include "opts.h"
 #include "props.h"
 #include "vm.h"
@@ -82,9 +83,9 @@ static int parse(struct display *d, const char *arg, struct err *e)
 	return rc;
 }
 
-/* arg: what comes behind the name. */
+/* arg: what comes behind the name. why: nobody asked for it. */
 static int start(struct vm *vm, const struct config *cfg, const struct display_class *c,
-		 const char *arg, struct display **list, struct err *e)
+		 const char *arg, const char *why, struct display **list, struct err *e)
 {
 	struct display *d = calloc(1, c->size);
 	int rc;
@@ -96,6 +97,8 @@ static int start(struct vm *vm, const struct config *cfg, const struct display_c
 	d->m = &vm->m;
 	d->loop = vm->m.loop;
 	d->layout = cfg->layout;
+	d->name = cfg->name ? cfg->name : "Posada";
+	d->why = why;
 	d->next = *list;
 	*list = d;
 	if (!screen_first(d->m)) {
@@ -107,6 +110,44 @@ static int start(struct vm *vm, const struct config *cfg, const struct display_c
 	return rc ? rc : c->start(d, e);
 }
 
+/* Takes the first, which may be half-made, away. */
+static void end_first(struct display **list)
+{
+	struct display *d = *list;
+
+	*list = d->next;
+	d->cls->stop(d);
+	if (d->cls->props)
+		props_free(d->cls->props, d);
+	free(d);
+}
+
+static void start_default(struct vm *vm, const struct config *cfg, struct display **list)
+{
+	struct display_scene scene = *cfg->scene;
+	struct err e = { 0 };
+
+	if (!screen_first(&vm->m))
+		return;
+	do {
+		struct display_choice choice = display_choose(&scene);
+		const struct display_class *c = display_class_of(choice.name, &e);
+		struct display *before = *list;
+
+		/* Before it takes the terminal. */
+		if (choice.where)
+			log_note("the screen is %s (%s); -display help lists others", choice.where,
+				 choice.why);
+		if (c && !start(vm, cfg, c, "", choice.why, list, &e))
+			return;
+		if (*list != before)
+			end_first(list);
+		log_note("-display %s: %s", choice.name, e.msg);
+	} while (display_choose_next(&scene));
+	log_note("so the guest runs without a screen that is shown%s%s", e.hint[0] ? "; " : "",
+		 e.hint);
+}
+
 int displays_start(struct vm *vm, const struct config *cfg, struct display **list, struct err *e)
 {
 	int rc = 0;
@@ -114,12 +155,15 @@ int displays_start(struct vm *vm, const struct config *cfg, struct display **lis
 	if (cfg->display && strcmp(cfg->display, "none")) {
 		const char *rest = cfg->display + strcspn(cfg->display, "=,");
 
-		rc = start(vm, cfg, display_class_of(cfg->display, e), rest + !!*rest, list, e);
+		rc = start(vm, cfg, display_class_of(cfg->display, e), rest + !!*rest, NULL, list,
+			   e);
 		if (rc)
 			err_prefix(e, "-display %s: ", cfg->display);
 	}
+	if (cfg->scene)
+		start_default(vm, cfg, list);
 	for (size_t i = 0; !rc && i < cfg->vnc.n; i++) {
-		rc = start(vm, cfg, display_class_of("vnc", e), cfg->vnc.s[i], list, e);
+		rc = start(vm, cfg, display_class_of("vnc", e), cfg->vnc.s[i], NULL, list, e);
 		if (rc)
 			err_prefix(e, "-vnc %s: ", cfg->vnc.s[i]);
 	}
@@ -128,13 +172,6 @@ int displays_start(struct vm *vm, const struct config *cfg, struct display **lis
 
 void displays_stop(struct display *list)
 {
-	while (list) {
-		struct display *d = list;
-
-		list = d->next;
-		d->cls->stop(d);
-		if (d->cls->props)
-			props_free(d->cls->props, d);
-		free(d);
-	}
+	while (list)
+		end_first(&list);
 }

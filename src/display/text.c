@@ -139,7 +139,7 @@ static void flush(struct text_display *d)
 	f->out_len -= done;
 }
 
-/* No signal: asking costs less than drawing does. */
+/* A screen that sleeps is woken up by SIGWINCH (main.c). */
 static void follow_size(struct text_display *d)
 {
 	struct winsize ws;
