@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -display text: the terminal that posada was started on, with a monitor behind the screen
  * (Ctrl-A c). Main loop. */
+#include <errno.h>
+
 #include "chardev.h"
 #include "display_class.h"
 #include "display_text.h"
+#include "err.h"
 #include "machine.h"
 #include "monitor.h"
 
@@ -18,6 +21,16 @@ static int start(struct display *d, struct err *e)
 	struct chardev *c;
 	int rc = chardev_from_legacy(d->m->chardevs, "mon:stdio", "terminal", &c, e);
 
+	if (rc == -EBUSY) {
+		err_set(e, ERR_USAGE, EBUSY,
+			"the terminal is in use: an option (-serial, -monitor, -chardev ...) has "
+			"stdio");
+		err_hint(e,
+			 "-serial mon:stdio -display web has the serial port and the monitor here "
+			 "and "
+			 "the screen in a browser, -nographic has no screen; with the screen here, "
+			 "-serial pty is elsewhere, and Ctrl-A c goes to the monitor");
+	}
 	rc = rc ? rc : text_display_create(d->m, d->loop, c, 1, &t->shown, e);
 	return rc ? rc : monitor_add_text(d->vm, c, e);
 }
