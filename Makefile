@@ -96,10 +96,14 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
+guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/browser $(B)/tests/boot/dirty $(B)/tests/bench/observe
 $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
+
+$(B)/tests/boot/browser: tests/boot/browser.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(LIBS)
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -3,14 +3,8 @@
 import RFB from "./core/rfb.js";
 
 const KEY_MS = 15, AGAIN_MS = 2000;
-const QUALITY_LOWEST = -32, QUALITY_HIGHEST = -23; /* of encodings: JPEG may be used */
 const $ = (id) => document.getElementById(id);
 let rfb, typing = 0, asking = false;
-
-/* Without these the server sends every pixel as it is. */
-const { clientEncodings } = RFB.messages;
-RFB.messages.clientEncodings = (sock, encodings) => clientEncodings(sock,
-	encodings.filter((e) => e < QUALITY_LOWEST || e > QUALITY_HIGHEST));
 
 function say(text) {
 	$("status").textContent = text;
@@ -59,15 +53,18 @@ function keysym(c) {
 
 /* As fast as guests read their keyboards; a new text, or the end of the connection, ends it. */
 async function type(text) {
-	const mine = ++typing;
+	const mine = ++typing, characters = [...text.replace(/\r\n?/g, "\n")];
+	let n = 0;
 
 	rfb.focus();
-	for (const c of text.replace(/\r\n?/g, "\n")) {
+	for (const c of characters) {
 		if (mine !== typing)
 			return;
+		say(`Typing: ${++n} of ${characters.length}`);
 		rfb.sendKey(keysym(c));
 		await new Promise((done) => setTimeout(done, KEY_MS));
 	}
+	say(`Typed: ${n} characters`);
 }
 
 async function paste() {
