@@ -72,6 +72,9 @@ $(B)/firmware/%.h: firmware/%.asl
 $(B)/hw/acpi/tables.o: $(B)/firmware/dsdt.h
 $(B)/hw/acpi/tables.o: ALL_CFLAGS += -I$(B)/firmware
 
+# --- the web display's page is part of the program ---
+$(B)/src/display/web_page.o: $(wildcard src/display/web/*)
+
 # --- unit tests: one Check program a file in tests/unit ---------------------
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libposada.a -lcheck -lsubunit -lrt $(LIBS)
@@ -102,12 +105,16 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe \
+guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/browser $(B)/tests/boot/dirty $(B)/tests/bench/observe \
 	$(if $(filter sdl,$(SDL)),$(B)/tests/boot/xclose)
 $(B)/tests/boot/xclose: TEST_LIBS = -lX11
 $(B)/tests/boot/xclose $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)
+
+$(B)/tests/boot/browser: tests/boot/browser.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(LIBS)
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -15,6 +15,7 @@
 #include "gmem.h"
 #include "machine.h"
 
+struct display_scene;
 struct err;
 
 /* A repeatable option's arguments, in order. */
@@ -53,9 +54,10 @@ struct config {
 	struct strlist files; /* named without an option; see autodetect.h */
 	const char *cdrom; /* -cdrom: in the place of -hdc */
 	const char *debugcon;
-	const char *screendump; /* FILE[,after=SECONDS] or NULL */
+	const char *screendump; /* FILE[,after=SECONDS|,on=exit] or NULL */
 	bool nographic;
 	const char *display; /* NULL, "none", or for display_class_of */
+	const struct display_scene *scene; /* no option says what shows it: choose; else NULL */
 	struct strlist vnc;
 	const char *layout; /* -k: the keyboard's, or NULL */
 	const char *vga; /* NULL: the machine's default, "none", "std", "cirrus" */

@@ -121,7 +121,7 @@ bool screen_text(struct screen *s, struct text_screen *t);
 int surface_write(const struct surface *s, const char *file, const char *format, struct err *e);
 bool surface_format_known(const char *format);
 
-/* --- -screendump FILE[,after=SECONDS]: once by itself, at the end at the latest --- */
+/* --- -screendump FILE[,after=SECONDS|,on=exit]: once by itself, at the end at the latest --- */
 struct loop;
 struct screendump;
 int screendump_create(struct machine *m, struct loop *l, const char *arg, struct screendump **out,

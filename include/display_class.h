@@ -35,7 +35,8 @@ struct display {
 	struct machine *m;
 	struct loop *loop;
 	const char *layout; /* -k, or NULL: en-us */
-	const char *guest; /* the guest's name, for titles */
+	const char *guest; /* the guest's name, or "Posada" */
+	const char *why; /* it was chosen, when nobody asked for one; else NULL */
 	/* Its window was closed: as SIGTERM, asks the guest to power off, and then stops it. */
 	void (*close)(struct display *d);
 	struct display *next;
@@ -53,19 +54,27 @@ void displays_help(const char *name);
 int displays_start(struct vm *vm, const struct config *cfg, struct display **list, struct err *e);
 void displays_stop(struct display *list);
 
-/* --- what is shown when no option says so (src/display/choose.c) --- */
+/*
+ * --- what is shown when no option says so (src/display/choose.c) --- displays_start does, when
+ * the configuration has a scene: what cannot be started makes room for the next, and where none
+ * can, the guest runs without.
+ */
 
 struct display_choice {
-	const char *name; /* of a class, or NULL: nothing */
-	const char *why; /* "a desktop session is there" */
+	const char *name; /* of a class */
+	const char *why; /* "there is a desktop session" */
+	const char *where; /* "in a window"; NULL: it says so itself, with its address and why */
 };
 
 /* What there is to choose from. */
 struct display_scene {
 	bool desktop; /* DISPLAY or WAYLAND_DISPLAY is set and a window can be made */
 	bool terminal; /* standard input and output are one, and nobody else uses it */
+	bool no_window; /* there was a desktop session, but no window could be made */
 };
 
 struct display_choice display_choose(const struct display_scene *s);
+/* What was chosen cannot be: takes it out of the scene. false: nothing is left. */
+bool display_choose_next(struct display_scene *s);
 
 #endif

@@ -52,7 +52,7 @@ static void on_signal(void *ctx, uint32_t events)
 	vm_quit(&p->vm, 0);
 }
 
-/* SIGINT, SIGTERM and SIGHUP come through the loop, and to no other thread. */
+/* SIGINT, SIGTERM, SIGHUP and SIGWINCH come through the loop, and to no other thread. */
 static int take_signals(struct posada *p, struct err *e)
 {
 	sigset_t set;
@@ -82,29 +82,52 @@ static void on_quit(void *ctx)
 	vm_quit(&p->vm, 0);
 }
 
-/*
- * Firmware shows itself on a screen: on a terminal that nobody has another use for, the
- * terminal shows it.
- */
-static void default_display(struct config *cfg)
+/* Whether an option has the terminal. */
+static bool stdio_is_taken(const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->monitor.n; i++)
+		if (strstr(cfg->monitor.s[i], "stdio"))
+			return true;
+	for (size_t i = 0; i < cfg->chardev.n; i++)
+		if (!strncmp(cfg->chardev.s[i], "stdio", 5))
+			return true;
+	for (size_t i = 0; i < cfg->qmp.n; i++)
+		if (strstr(cfg->qmp.s[i], "stdio"))
+			return true;
+	return cfg->debugcon && strstr(cfg->debugcon, "stdio");
+}
+
+static bool has_graphics(const struct config *cfg)
 {
 	bool firmware = cfg->machine == MACHINE_PC && firmware_wanted(cfg);
 
-	if (!firmware || cfg->display || cfg->vnc.n || cfg->nographic || cfg->nodefaults ||
-	    cfg->serial.n || (cfg->vga && !strcmp(cfg->vga, "none")) || !isatty(0) || !isatty(1))
+	for (size_t i = 0; i < cfg->device.n; i++)
+		if (!strncmp(cfg->device.s[i], "VGA", 3) ||
+		    !strncmp(cfg->device.s[i], "cirrus-vga", 10))
+			return true;
+	return cfg->vga ? strcmp(cfg->vga, "none") != 0 : firmware;
+}
+
+static bool is_set(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value;
+}
+
+/* A graphics card is shown, unless an option names a use for the screen or the serial port. */
+static void default_display(struct config *cfg)
+{
+	static struct display_scene scene;
+	struct err e = { 0 };
+
+	if (cfg->display || cfg->vnc.n || cfg->nographic || cfg->nodefaults || cfg->serial.n ||
+	    !has_graphics(cfg))
 		return;
-	for (size_t i = 0; i < cfg->monitor.n; i++)
-		if (strstr(cfg->monitor.s[i], "stdio"))
-			return;
-	for (size_t i = 0; i < cfg->chardev.n; i++)
-		if (!strncmp(cfg->chardev.s[i], "stdio", 5))
-			return;
-	if (cfg->debugcon && strstr(cfg->debugcon, "stdio"))
-		return;
-	for (size_t i = 0; i < cfg->qmp.n; i++)
-		if (strstr(cfg->qmp.s[i], "stdio"))
-			return;
-	cfg->display = "text";
+	scene.terminal = isatty(0) && isatty(1) && !stdio_is_taken(cfg);
+	scene.desktop =
+		(is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")) && display_class_of("sdl", &e);
+	cfg->scene = &scene;
 }
 
 /* What -nographic and the absence of -serial and -monitor stand for. */
@@ -114,6 +137,9 @@ static int default_console(struct config *cfg, struct err *e)
 		return 0;
 	if ((cfg->display || cfg->vnc.n) && !cfg->nographic)
 		return 0; /* -display none: no console asked for */
+	/* The screen has it, or a window: then Ctrl-C ends us. Scripts find the console as ever. */
+	if (cfg->scene && cfg->scene->terminal)
+		return 0;
 	/* The terminal cannot serve a monitor of its own as well. */
 	for (size_t i = 0; i < cfg->monitor.n; i++)
 		if (!strcmp(cfg->monitor.s[i], "stdio") || !strcmp(cfg->monitor.s[i], "mon:stdio"))

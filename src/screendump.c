@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -screendump: the screen saved to a file by itself, for tests and scripts. Main loop. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "display.h"
 #include "err.h"
@@ -14,15 +17,21 @@ struct screendump {
 	/* properties */
 	char *file;
 	uint32_t after;
+	int on; /* enum on */
 
 	struct machine *m;
 	struct loop_timer timer;
 	bool done;
 };
 
+enum on { ON_AUTO, ON_EXIT };
+static const char *const on_names[] = { "auto", "exit", NULL };
+
 static const struct prop screendump_props[] = {
 	PROP(struct screendump, file, PROP_STR, "file", NULL, "the file, NAME.png or PPM"),
 	PROP(struct screendump, after, PROP_U32, "after", "0", "seconds; 0: at the end"),
+	PROP_CHOICE(struct screendump, on, "on", "auto", on_names,
+		    "exit: at the end; auto: that, or after="),
 	PROP_END,
 };
 
@@ -38,6 +47,25 @@ static void save(void *ctx)
 	screen_refresh(s);
 	if (surface_write(&s->surface, d->file, NULL, &e))
 		log_warn("-screendump %s", e.msg);
+}
+
+/* That it can be written is found out now, not when the guest has run. */
+static int try_file(const char *file, struct err *e)
+{
+	int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	int rc = 0;
+
+	if (fd >= 0)
+		unlink(file);
+	else if (errno != EEXIST)
+		rc = -errno;
+	else
+		fd = open(file, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (!rc && fd < 0 && errno != ENXIO) /* a FIFO that nobody reads yet */
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	return rc ? err_set(e, ERR_INPUT, -rc, "%s: %s", file, strerror(-rc)) : 0;
 }
 
 static void destroy(struct screendump *d)
@@ -63,6 +91,9 @@ int screendump_create(struct machine *m, struct loop *l, const char *arg, struct
 		rc = err_set(e, ERR_USAGE, ENODEV, "the machine has no graphics card");
 		err_hint(e, "add one with -vga cirrus");
 	}
+	if (!rc && d->after && d->on == ON_EXIT)
+		rc = err_set(e, ERR_USAGE, EINVAL, "after= and on=exit exclude each other");
+	rc = rc ? rc : try_file(d->file, e);
 	if (rc) {
 		err_prefix(e, "-screendump %s: ", arg);
 		if (d)

@@ -278,10 +278,11 @@ static int stdio_open(struct chardev *c, struct err *e)
 	struct stdio *s = (struct stdio *)c;
 
 	if (tty.in_use) {
-		err_set(e, ERR_USAGE, EBUSY,
-			"standard input and output are in use by another chardev");
-		err_hint(e, "share them with mon:stdio, or by one -chardev stdio,id=ID,mux=on and "
-			    "chardev:ID");
+		err_set(e, ERR_USAGE, EBUSY, "standard input and output are in use already");
+		err_hint(e,
+			 "a serial port and the monitor share them by -serial mon:stdio (so does "
+			 "-nographic), others by one -chardev stdio,id=ID,mux=on and chardev:ID; "
+			 "-serial pty is elsewhere");
 		return -EBUSY;
 	}
 	if (stdout_was_closed || fcntl(1, F_GETFD) < 0) {

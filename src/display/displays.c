@@ -9,17 +9,19 @@
 #include "display.h"
 #include "display_class.h"
 #include "err.h"
+#include "log.h"
 #include "opts.h"
 #include "props.h"
 #include "vm.h"
 
-extern const struct display_class display_sdl, display_text;
+extern const struct display_class display_sdl, display_text, display_web;
 
 const struct display_class *const display_classes[] = {
 #ifdef POSADA_SDL
 	&display_sdl,
 #endif
 	&display_text,
+	&display_web,
 	NULL,
 };
 
@@ -98,9 +100,9 @@ static void close_window(struct display *d)
 	vm_ask_to_stop(d->vm, "closing the window", "closing it again");
 }
 
-/* arg: what comes behind the name. */
+/* arg: what comes behind the name. why: nobody asked for it. */
 static int start(struct vm *vm, const struct config *cfg, const struct display_class *c,
-		 const char *arg, struct display **list, struct err *e)
+		 const char *arg, const char *why, struct display **list, struct err *e)
 {
 	struct display *d = calloc(1, c->size);
 	int rc;
@@ -112,8 +114,9 @@ static int start(struct vm *vm, const struct config *cfg, const struct display_c
 	d->m = &vm->m;
 	d->loop = vm->m.loop;
 	d->layout = cfg->layout;
-	d->guest = cfg->name ? cfg->name : "posada";
+	d->guest = cfg->name ? cfg->name : "Posada";
 	d->close = close_window;
+	d->why = why;
 	d->next = *list;
 	*list = d;
 	if (!screen_first(d->m)) {
@@ -125,6 +128,44 @@ static int start(struct vm *vm, const struct config *cfg, const struct display_c
 	return rc ? rc : c->start(d, e);
 }
 
+/* Takes the first, which may be half-made, away. */
+static void end_first(struct display **list)
+{
+	struct display *d = *list;
+
+	*list = d->next;
+	d->cls->stop(d);
+	if (d->cls->props)
+		props_free(d->cls->props, d);
+	free(d);
+}
+
+static void start_default(struct vm *vm, const struct config *cfg, struct display **list)
+{
+	struct display_scene scene = *cfg->scene;
+	struct err e = { 0 };
+
+	if (!screen_first(&vm->m))
+		return;
+	do {
+		struct display_choice choice = display_choose(&scene);
+		const struct display_class *c = display_class_of(choice.name, &e);
+		struct display *before = *list;
+
+		/* Before it takes the terminal. */
+		if (choice.where)
+			log_note("the screen is %s (%s); -display help lists others", choice.where,
+				 choice.why);
+		if (c && !start(vm, cfg, c, "", choice.why, list, &e))
+			return;
+		if (*list != before)
+			end_first(list);
+		log_note("-display %s: %s", choice.name, e.msg);
+	} while (display_choose_next(&scene));
+	log_note("so the guest runs without a screen that is shown%s%s", e.hint[0] ? "; " : "",
+		 e.hint);
+}
+
 int displays_start(struct vm *vm, const struct config *cfg, struct display **list, struct err *e)
 {
 	int rc = 0;
@@ -132,12 +173,15 @@ int displays_start(struct vm *vm, const struct config *cfg, struct display **lis
 	if (cfg->display && strcmp(cfg->display, "none")) {
 		const char *rest = cfg->display + strcspn(cfg->display, "=,");
 
-		rc = start(vm, cfg, display_class_of(cfg->display, e), rest + !!*rest, list, e);
+		rc = start(vm, cfg, display_class_of(cfg->display, e), rest + !!*rest, NULL, list,
+			   e);
 		if (rc)
 			err_prefix(e, "-display %s: ", cfg->display);
 	}
+	if (cfg->scene)
+		start_default(vm, cfg, list);
 	for (size_t i = 0; !rc && i < cfg->vnc.n; i++) {
-		rc = start(vm, cfg, display_class_of("vnc", e), cfg->vnc.s[i], list, e);
+		rc = start(vm, cfg, display_class_of("vnc", e), cfg->vnc.s[i], NULL, list, e);
 		if (rc)
 			err_prefix(e, "-vnc %s: ", cfg->vnc.s[i]);
 	}
@@ -146,13 +190,6 @@ int displays_start(struct vm *vm, const struct config *cfg, struct display **lis
 
 void displays_stop(struct display *list)
 {
-	while (list) {
-		struct display *d = list;
-
-		list = d->next;
-		d->cls->stop(d);
-		if (d->cls->props)
-			props_free(d->cls->props, d);
-		free(d);
-	}
+	while (list)
+		end_first(&list);
 }

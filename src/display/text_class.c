@@ -52,6 +52,16 @@ static int start(struct display *d, struct err *e)
 	struct chardev *c;
 	int rc = chardev_from_legacy(d->m->chardevs, "mon:stdio", "terminal", &c, e);
 
+	if (rc == -EBUSY) {
+		err_set(e, ERR_USAGE, EBUSY,
+			"the terminal is in use: an option (-serial, -monitor, -chardev ...) has "
+			"stdio");
+		err_hint(e,
+			 "-serial mon:stdio -display web has the serial port and the monitor here "
+			 "and "
+			 "the screen in a browser, -nographic has no screen; with the screen here, "
+			 "-serial pty is elsewhere, and Ctrl-A c goes to the monitor");
+	}
 	rc = rc ? rc : text_display_create(d->m, d->loop, c, 1, &t->shown, e);
 	rc = rc ? rc : watch_size(t, e);
 	return rc ? rc : monitor_add_text(d->vm, c, e);

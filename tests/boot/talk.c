@@ -11,6 +11,7 @@
  *   -s TEXT    sends TEXT; \r \n \\ and \xHH are understood
  *   -k NUMBER  sends the command a signal
  *   -p MS      pauses
+ *   -w CxR     gives the terminal C columns and R rows
  *
  * All output is copied to standard output. Then the command is waited for and
  * its status handed on (128 + N for signal N). A terminal that the command
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -157,6 +159,14 @@ static void send_text(struct talk *t, const char *text)
 	}
 }
 
+static void set_size(struct talk *t, const char *size)
+{
+	struct winsize ws = { 0 };
+
+	if (sscanf(size, "%hux%hu", &ws.ws_col, &ws.ws_row) != 2 || ioctl(t->fd, TIOCSWINSZ, &ws))
+		die(t, STATUS_ERROR, "cannot set the size", size);
+}
+
 static void run_step(struct talk *t, const struct step *s)
 {
 	long long until;
@@ -171,6 +181,9 @@ static void run_step(struct talk *t, const struct step *s)
 	case 'k':
 		if (t->pid > 0)
 			kill(t->pid, atoi(s->arg));
+		break;
+	case 'w':
+		set_size(t, s->arg);
 		break;
 	case 'p':
 		until = now_ms() + atoi(s->arg);
@@ -256,7 +269,7 @@ int main(int argc, char **argv)
 	if (!t.seen || !steps)
 		return STATUS_ERROR;
 	signal(SIGPIPE, SIG_IGN);
-	while ((c = getopt(argc, argv, "+t:u:e:s:k:p:")) != -1) {
+	while ((c = getopt(argc, argv, "+t:u:e:s:k:p:w:")) != -1) {
 		switch (c) {
 		case 't':
 			seconds = atol(optarg);

@@ -727,7 +727,7 @@ START_TEST(one_stdio_only)
 	setup();
 	legacy("stdio", "serial0");
 	ck_assert_int_eq(chardev_from_legacy(set, "mon:stdio", "serial1", &c, &e), -EBUSY);
-	ck_assert_str_eq(e.msg, "standard input and output are in use by another chardev");
+	ck_assert_str_eq(e.msg, "standard input and output are in use already");
 	ck_assert_ptr_nonnull(strstr(e.hint, "mon:stdio"));
 	teardown();
 	/* Free again when the set is gone. */
