@@ -13,9 +13,9 @@
 #include "props.h"
 #include "vm.h"
 
-extern const struct display_class display_text;
+extern const struct display_class display_text, display_vnc;
 
-const struct display_class *const display_classes[] = { &display_text, NULL };
+const struct display_class *const display_classes[] = { &display_text, &display_vnc, NULL };
 
 static const struct display_class *find(const char *name, size_t len)
 {
