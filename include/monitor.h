@@ -111,6 +111,12 @@ json_t *mon_gva2gpa(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_pci(struct mon *m, const json_t *args, struct err *e); /* monitor_pci.c */
 void mon_print_pci(FILE *f, const struct mon *m, const json_t *result);
 json_t *mon_screendump(struct mon *m, const json_t *args, struct err *e); /* monitor_display.c */
+json_t *mon_query_vnc(struct mon *m, const json_t *args, struct err *e); /* monitor_vnc.c */
+json_t *mon_query_vnc_servers(struct mon *m, const json_t *args, struct err *e);
+void mon_print_vnc(FILE *f, const struct mon *m, const json_t *r);
+json_t *mon_set_password(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_change_vnc_password(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_change(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_block(struct mon *m, const json_t *args, struct err *e); /* monitor_block.c */
 json_t *mon_info_block(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_blockstats(struct mon *m, const json_t *args, struct err *e);

@@ -441,6 +441,14 @@ APPEND(add_qmp, qmp)
 APPEND(add_monitor, monitor)
 APPEND(add_mon, mon)
 
+static int add_vnc(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return config_add(&cfg->vnc, arg, e);
+	displays_help("vnc");
+	return CMDLINE_DONE;
+}
+
 static int set_hd(struct config *cfg, unsigned i, const char *arg, struct err *e)
 {
 	if (cfg->hd[i])
@@ -513,7 +521,8 @@ static const struct option options[] = {
 	{ "boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", "what to boot from: a floppy, c disk, d CD-ROM, n network; also\nstrict=on, splash-time=MS, reboot-timeout=MS", set_boot },
 	{ "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for the firmware and the guest, in fw_cfg", add_fw_cfg },
 	{ "nographic", NULL, "serial port and monitor on this terminal (the default; Ctrl-A h: help)", set_nographic, "Console" },
-	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: sdl (a window), text (this terminal; Ctrl-A h: help),\nweb (a browser), none; -display help lists them all", set_display },
+	{ "display", "NAME[=ADDRESS][,KEY=VALUE...]", "what shows the guest's screen: sdl (a window), text (this terminal; Ctrl-A h: help),\nvnc, web (a browser), none; -display help lists them all", set_display },
+	{ "vnc", "HOST:D|:D|unix:PATH|none[,KEY=VALUE...]", "a VNC server; :D is port 5900 + D of localhost; password=on, password-secret=ID,\nwebsocket=on, to=D ...; -vnc help lists them all", add_vnc },
 	{ "vga", "cirrus|std|none", "the graphics card (default cirrus with firmware, else none)", set_vga },
 	{ "k", "LAYOUT", "the guest's keyboard layout: en-us (default), es, de, fr ...; -k help lists them", set_layout },
 	{ "screendump", "FILE[,after=SECONDS|,on=exit]", "save the screen at the end (on=exit, the default), or after a time, as\nNAME.png or PPM", set_screendump },

@@ -14,13 +14,14 @@
 #include "props.h"
 #include "vm.h"
 
-extern const struct display_class display_sdl, display_text, display_web;
+extern const struct display_class display_sdl, display_text, display_vnc, display_web;
 
 const struct display_class *const display_classes[] = {
 #ifdef POSADA_SDL
 	&display_sdl,
 #endif
 	&display_text,
+	&display_vnc,
 	&display_web,
 	NULL,
 };

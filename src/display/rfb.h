@@ -24,6 +24,15 @@ struct rfb_opts {
 	const char *name; /* the desktop's, for the client's window */
 	const char *password; /* VNC authentication: its first 8 bytes; NULL: none */
 	const char *layout; /* the keyboard's, for keymap_create */
+	/* Nobody gets in without a password, not even while there is none. */
+	bool need_password;
+	bool exclusive; /* a client that wants to be alone ends the others' connections */
+};
+
+struct rfb_client_info {
+	const char *peer; /* "127.0.0.1:40000", "[::1]:40000"; empty: by a unix socket */
+	bool websocket;
+	bool in; /* it sees the screen; else it has not said enough yet */
 };
 
 /* The machine has a screen. ERR_UNAVAILABLE: the library is not there. */
@@ -36,6 +45,10 @@ int rfb_create(struct machine *m, struct loop *l, const struct rfb_opts *o, stru
  */
 int rfb_add_client(struct rfb *r, int fd, bool websocket);
 unsigned rfb_clients(const struct rfb *r);
+/* The i-th one; false: there are no more. */
+bool rfb_client_info(const struct rfb *r, unsigned i, struct rfb_client_info *out);
+/* From now on it is asked for; those who are in stay. */
+void rfb_set_password(struct rfb *r, const char *password);
 void rfb_destroy(struct rfb *r); /* ends all connections; NULL: nothing */
 
 #endif
