@@ -199,6 +199,7 @@ t_sdl_close() {
 t_sdl_power_button() { # a guest that hears of it ends by itself; another is ended by the second time
 	desktop
 	for how in 'button enable' 'button enable deaf'; do
+		rm -f "$T/out"
 		start_vm -m 64 -vga std -display sdl -name 'in a window' -serial "file:$T/out" -kernel "$G/poweroff.elf" -append "$how"
 		wait_out '^waiting for the power button'
 		wait_window
