@@ -162,7 +162,13 @@ t_sdl_mouse() {
 	xdotool mouseup 1 key ctrl+alt+g
 	titled 'click'
 	sent moved '28 5 f9 0 9 0 0 0 8 0 0 0'
-	xdotool mousemove_relative 5 7 key Escape
+	xdotool mousemove_relative 5 7
+	# Another window gets what is typed: the pointer is free again.
+	xdotool click 1
+	titled 'Ctrl-Alt-G frees'
+	xdotool search --maxdepth 0 '' windowfocus
+	titled 'click'
+	xdotool windowfocus --sync "$window" key Escape
 	wait_vm
 	expect_status 33
 	sent moved '28 5 f9 0 9 0 0 0 8 0 0 0'
