@@ -43,10 +43,10 @@ $(B)/%.o: %.c
 	@$(if $(Q),,echo "  CC $<")
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# Not by a rule: with .SECONDARY a file that is missing is made for nobody's sake.
+$(if $(wildcard $(B)/window-$(SDL)),,$(shell mkdir -p $(B) && rm -f $(B)/window-* && touch $(B)/window-$(SDL)))
 $(B)/src/display/displays.o: $(B)/window-$(SDL)
 $(B)/src/display/displays.o: ALL_CFLAGS += $(if $(filter sdl,$(SDL)),-DPOSADA_SDL)
-$(B)/window-$(SDL):
-	@mkdir -p $(@D) && rm -f $(B)/window-* && touch $@
 
 $(B)/libposada.a: $(OBJ)
 	@rm -f $@ && ar rcs $@ $^

@@ -162,7 +162,13 @@ t_sdl_mouse() {
 	xdotool mouseup 1 key ctrl+alt+g
 	titled 'click'
 	sent moved '28 5 f9 0 9 0 0 0 8 0 0 0'
-	xdotool mousemove_relative 5 7 key Escape
+	xdotool mousemove_relative 5 7
+	# Another window gets what is typed: the pointer is free again.
+	xdotool click 1
+	titled 'Ctrl-Alt-G frees'
+	xdotool search --maxdepth 0 '' windowfocus
+	titled 'click'
+	xdotool windowfocus --sync "$window" key Escape
 	wait_vm
 	expect_status 33
 	sent moved '28 5 f9 0 9 0 0 0 8 0 0 0'
@@ -199,6 +205,7 @@ t_sdl_close() {
 t_sdl_power_button() { # a guest that hears of it ends by itself; another is ended by the second time
 	desktop
 	for how in 'button enable' 'button enable deaf'; do
+		rm -f "$T/out"
 		start_vm -m 64 -vga std -display sdl -name 'in a window' -serial "file:$T/out" -kernel "$G/poweroff.elf" -append "$how"
 		wait_out '^waiting for the power button'
 		wait_window

@@ -558,6 +558,37 @@ START_TEST(text_at_a_pace)
 }
 END_TEST
 
+/* More comes while what waits goes round the end of its ring. */
+START_TEST(text_that_goes_on)
+{
+	static const char letters[] = "qwertyuiopasdfghjklzxcvbnmqwertyuiopasdfghjklzxcvbnm";
+	struct err e = { 0 };
+	unsigned lost, n = 0;
+
+	use(NULL);
+	for (size_t i = 0; i < 3; i++) {
+		static const size_t at[] = { 0, 25, 40, sizeof(letters) - 1 };
+
+		ck_assert_int_eq(keymap_type(&fake.m, map, letters + at[i], at[i + 1] - at[i],
+					     &lost, &e),
+				 0);
+		if (i == 0)
+			fake_advance(15 * 30 * MS);
+	}
+	fake_advance(60000 * MS);
+	for (const char *p = heard(); *p; p++) {
+		struct keymap_key k;
+
+		if (*p != '+')
+			continue;
+		ck_assert(keymap_find(map, (uint8_t)letters[n++], &k));
+		ck_assert_int_eq(atoi(p + 1), (int)k.code);
+	}
+	ck_assert_uint_eq(n, sizeof(letters) - 1);
+	done();
+}
+END_TEST
+
 START_TEST(text_too_long)
 {
 	enum { LONG = 20000 };
@@ -610,7 +641,7 @@ END_TEST
 
 int main(void)
 {
-	static const TTest *tests[16];
+	static const TTest *tests[20];
 	size_t n = 0;
 
 	tests[n++] = layouts;
@@ -626,6 +657,7 @@ int main(void)
 	tests[n++] = viewer_hostile;
 	tests[n++] = text_as_keys;
 	tests[n++] = text_at_a_pace;
+	tests[n++] = text_that_goes_on;
 	tests[n++] = text_too_long;
 	tests[n++] = text_without_keyboard;
 	return fake_main("keymap", tests, n);
