@@ -4,7 +4,7 @@
 # however it does.
 
 # posada on a terminal with -display text, by talk's steps on one hand; $vm is talk's process, $pid posada's.
-on_terminal() { # STEP... -- OPTION...
+asleep_on_terminal() { # STEP... -- OPTION...
 	local steps=()
 	while [ "$1" != -- ]; do
 		steps+=("$1")
@@ -47,7 +47,7 @@ expect_sleep() {
 	echo "$1: $((after - before)) wake-ups in 2 s"
 }
 
-command() { # LETTER
+tell() { # LETTER
 	"$TALK" -t 20 -u "$T/serial" -s "$1" -e "done $1" >"$T/said" || fail "'$1' was not done: $(cat "$T/said")"
 	! grep -q FAIL "$T/said" || fail "$(cat "$T/said")"
 }
@@ -55,7 +55,7 @@ command() { # LETTER
 t_vga_sleeps_in_graphics() {
 	local i
 	need_kvm
-	on_terminal -e '2;255;0;0' -e '2;0;255;0' -e '2;0;0;255' -e '2;255;0;0' -- \
+	asleep_on_terminal -e '2;255;0;0' -e '2;0;255;0' -e '2;0;0;255' -e '2;255;0;0' -- \
 		-vga std -m 64 -kernel "$G/vgawatch.elf" -serial "unix:$T/serial,server=on,wait=off" -debugcon "file:$T/debug"
 	for ((i = 0; i < 500; i++)); do
 		[ ! -s "$T/debug" ] || break
@@ -63,16 +63,16 @@ t_vga_sleeps_in_graphics() {
 	done
 	posada_pid
 	expect_sleep 'at first'
-	command k
+	tell k
 	expect_sleep 'after a plain store'
-	command u
+	tell u
 	expect_sleep 'after a wide store in user mode'
-	command l
+	tell l
 	expect_sleep 'after a locked store'
-	command o
+	tell o
 	expect_sleep 'after a store that is not seen'
-	command t
-	command k
+	tell t
+	tell k
 	expect_sleep 'after a register'
 	kill "$pid"
 	wait_vm
@@ -82,7 +82,7 @@ t_vga_sleeps_in_graphics() {
 t_vga_sleeps_in_text() {
 	need_seabios
 	boot_sector t
-	on_terminal -e "$(as_it_comes 'Hello by INT 10h')" -p 10000 -s '\x01x' -- \
+	asleep_on_terminal -e "$(as_it_comes 'Hello by INT 10h')" -p 10000 -s '\x01x' -- \
 		-drive "file=$T/disk,format=raw,if=virtio"
 	wait_out "$(as_it_comes 'Hello by INT 10h')"
 	posada_pid
