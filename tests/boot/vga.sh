@@ -141,7 +141,7 @@ t_vga_text_scroll() { checked textscroll -vga std -append n=200; }
 
 t_vga_none() {
 	vm -display text -vga none
-	refused 64 'no graphics card' '-vga std'
+	refused 64 'no graphics card' '-vga cirrus'
 	vm -display text -kernel "$G/hello.elf"
 	refused 64 'no graphics card'
 	vm -vga cirrus -display none
