@@ -9,9 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* The longest line that wraps around: 256 characters of 8 pixels of 32 bits, and one for panning.
- */
-enum { WRAPPED_MAX = 257 * 8 * 4 };
+/* The longest line: 256 characters of 8 pixels of 32 bits, and one more for panning. */
+enum { GATHERED_MAX = 257 * 8 * 4 };
 
 /* --- one line each: n pixels from src, the first `pan` of them skipped -------------------- */
 
@@ -139,36 +138,46 @@ static bool is_dirty(const struct vga *v, uint32_t at, uint32_t len)
 	return false;
 }
 
-/* Where line y lies in memory. *pan: pixels to skip there. */
-static uint32_t line_address(const struct vga_mode *m, unsigned y, unsigned *pan)
+/* Where a line lies in memory. */
+struct line {
+	uint32_t at; /* bytes */
+	uint32_t clear, set; /* bits of each address that are those of the scan line */
+	unsigned pan; /* pixels to skip there */
+};
+
+static struct line line_of(const struct vga_mode *m, unsigned y)
 {
 	bool lower = y >= m->split;
 	unsigned scan = lower ? (y - m->split) / m->repeat : y / m->repeat + m->first_scan;
-	uint32_t at = (lower ? 0 : m->start) + scan / m->scans * m->pitch;
+	struct line l = { .at = (lower ? 0 : m->start) + scan / m->scans * m->pitch };
 
 	scan %= m->scans;
-	for (unsigned i = 0; i < 2; i++)
-		if (m->scan_bit[i])
-			at = (at & ~m->scan_bit[i]) | (scan >> i & 1 ? m->scan_bit[i] : 0);
-	*pan = !lower || m->pan_lower ? m->pan : 0;
-	return m->wrap ? at % m->wrap : at;
+	for (unsigned i = 0; i < 2; i++) {
+		l.clear |= m->scan_bit[i];
+		l.set |= scan >> i & 1 ? m->scan_bit[i] : 0;
+	}
+	l.pan = !lower || m->pan_lower ? m->pan : 0;
+	l.at = m->wrap ? l.at % m->wrap : l.at;
+	return l;
 }
 
 /* The line's memory in one piece; *dirty: it was written. */
-static const uint8_t *line_source(const struct vga *v, const struct vga_mode *m, uint32_t at,
-				  uint32_t len, uint8_t *wrapped, bool *dirty)
+static const uint8_t *line_source(const struct vga *v, const struct vga_mode *m,
+				  const struct line *l, uint32_t len, uint8_t *gathered,
+				  bool *dirty)
 {
-	uint32_t head;
-
-	if (!m->wrap || at + len <= m->wrap) {
-		*dirty = is_dirty(v, at, len);
-		return v->mem + at;
+	if (!l->clear && (!m->wrap || l->at + len <= m->wrap)) {
+		*dirty = is_dirty(v, l->at, len);
+		return v->mem + l->at;
 	}
-	head = m->wrap - at;
-	*dirty = is_dirty(v, at, head) || is_dirty(v, 0, len - head);
-	memcpy(wrapped, v->mem + at, head);
-	memcpy(wrapped + head, v->mem, len - head);
-	return wrapped;
+	*dirty = false;
+	for (uint32_t i = 0; i < len; i += 4) {
+		uint32_t at = ((l->at + i) % m->wrap & ~l->clear) | l->set;
+
+		*dirty |= is_dirty(v, at, 4);
+		memcpy(gathered + i, v->mem + at, 4);
+	}
+	return gathered;
 }
 
 static void overlay_begin(struct vga *v, unsigned *first, unsigned *end)
@@ -187,32 +196,33 @@ void vga_draw_lines(struct vga *v, const struct vga_mode *m, const uint32_t *dac
 		    const uint32_t *colour, bool all)
 {
 	struct surface *s = &v->screen->surface;
-	uint8_t wrapped[WRAPPED_MAX];
-	uint32_t before = UINT32_MAX;
+	uint8_t gathered[GATHERED_MAX];
+	struct line before = { .at = UINT32_MAX };
 	unsigned first = 0, n = 0, again, again_end;
 
 	overlay_begin(v, &again, &again_end);
 	for (unsigned y = 0; y < m->height; y++) {
 		uint32_t *to = s->pixel + (size_t)y * s->width;
-		unsigned pan;
-		uint32_t at = line_address(m, y, &pan);
-		uint32_t len = line_bytes(m, m->width / m->dots, pan);
+		struct line l = line_of(m, y);
+		uint32_t len = line_bytes(m, m->width / m->dots, l.pan);
 		bool dirty;
-		const uint8_t *src = line_source(v, m, at, len, wrapped, &dirty);
+		const uint8_t *src = line_source(v, m, &l, len, gathered, &dirty);
 
 		if (!all && !dirty && (y < again || y >= again_end)) {
 			if (n)
 				screen_damage(v->screen, 0, first, m->width, n);
 			n = 0;
-			before = UINT32_MAX;
+			before.at = UINT32_MAX;
 			continue;
 		}
-		if (at == before && y != m->split)
+		if (!memcmp(&l, &before, sizeof(l)))
 			memcpy(to, to - s->width, m->width * sizeof(*to));
 		else
-			draw_line(v, m, src, dac, colour, to, pan);
-		/* What lies over this line is not on the next one. */
-		before = overlay(v, y, to, m->width) ? UINT32_MAX : at;
+			draw_line(v, m, src, dac, colour, to, l.pan);
+		before = l;
+		if (overlay(v, y, to, m->width))
+			before.at =
+				UINT32_MAX; /* what lies over this line is not on the next one */
 		first = n ? first : y;
 		n++;
 	}

@@ -28,8 +28,11 @@ static int linear_map(void *ctx, bool on)
 {
 	struct vga_memory *g = ctx;
 
-	return on ? memmap_map(&g->m->map, &g->text, VGA_LINEAR)
-		  : memmap_unmap(&g->m->map, &g->text);
+	int rc = on ? memmap_map(&g->m->map, &g->text, VGA_LINEAR) : 0;
+
+	if (!on || rc)
+		memmap_unmap(&g->m->map, &g->text);
+	return rc;
 }
 
 static uint64_t linear_dirty(void *ctx)
@@ -44,16 +47,21 @@ static uint64_t linear_dirty(void *ctx)
 static int window_map(void *ctx, unsigned i, const struct vga_window *w)
 {
 	struct vga_memory *g = ctx;
+	int rc;
 
+	memmap_unmap(&g->m->map, &g->window[i]);
 	if (!w)
-		return memmap_unmap(&g->m->map, &g->window[i]);
+		return 0;
 	g->window[i] = (struct mem_region){ .name = "vga-graphics",
 					    .host = g->twin.guest + w->at,
 					    .own = g->twin.own + w->at,
 					    .size = w->len,
 					    .log_dirty = true,
 					    .prio = 2 };
-	return memmap_map(&g->m->map, &g->window[i], VGA_WINDOW + w->off);
+	rc = memmap_map(&g->m->map, &g->window[i], VGA_WINDOW + w->off);
+	if (rc)
+		memmap_unmap(&g->m->map, &g->window[i]);
+	return rc;
 }
 
 static void written(void *ctx)

@@ -64,8 +64,17 @@ static int slot_get_dirty(void *ctx, unsigned slot, uint64_t *bitmap)
 
 static const struct memmap_ops slot_ops = { .set = slot_set, .get_dirty = slot_get_dirty };
 
+/* KVM cannot write to memory that is watched. */
+static inline void before_direct_write(void)
+{
+	static unsigned cpu;
+
+	memmap_written(&fake.m.map, &cpu);
+}
+
 static inline void fb_write(uint32_t off, const void *buf, unsigned len)
 {
+	before_direct_write();
 	for (unsigned i = 0; i < MEMMAP_SLOTS; i++)
 		if (slots[i].host && slots[i].gpa == FRAMEBUFFER)
 			memcpy(slots[i].host + off, buf, len);
@@ -89,6 +98,7 @@ static inline uint8_t *linear(void)
 
 static inline void linear_write(unsigned off, uint8_t val)
 {
+	before_direct_write();
 	linear()[off] = val;
 	linear_dirty |= 1ull << off / 4096;
 }
@@ -204,6 +214,7 @@ static inline void guest_write(uint32_t addr, uint8_t val)
 		poke(addr, val);
 		return;
 	}
+	before_direct_write();
 	*at = val;
 	if (addr >= 0xb8000 && linear())
 		linear_dirty |= 1ull << (addr - 0xb8000) / 4096;
