@@ -105,10 +105,11 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/browser $(B)/tests/boot/dirty $(B)/tests/bench/observe \
-	$(if $(filter sdl,$(SDL)),$(B)/tests/boot/xclose)
+TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen bench/observe \
+	$(if $(filter sdl,$(SDL)),boot/xclose))
+guests: $(GUESTS) $(TEST_PROGRAMS) $(B)/tests/boot/browser
 $(B)/tests/boot/xclose: TEST_LIBS = -lX11
-$(B)/tests/boot/xclose $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
+$(TEST_PROGRAMS): $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)
 

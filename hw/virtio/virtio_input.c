@@ -29,7 +29,7 @@ enum {
 	QUEUE_SIZE = 64,
 	KEYS = 256, /* codes of keyboards; buttons come after them */
 	GROUP = 12, /* events of the largest group, and more */
-	STATUS_SLICE = 64, /* chains of one callback */
+	STATUS_SLICE = 16, /* chains of one callback */
 	BUS_VIRTUAL = 6, /* linux/input.h */
 	VENDOR = 0x1af4,
 };
@@ -351,11 +351,11 @@ static void input_stop(struct virtio_dev *v, struct virtqueue *vq)
 /* --- configuration space, vCPU threads -----------------------------------------------------------
  */
 
+/* Of 128 bytes at most: init sees to it. */
 static unsigned put_string(struct virtio_input_config *c, const char *s)
 {
 	size_t n = s ? strlen(s) : 0;
 
-	n = n < sizeof(c->u.string) ? n : sizeof(c->u.string);
 	if (n)
 		memcpy(c->u.string, s, n);
 	return (unsigned)n;

@@ -456,6 +456,22 @@ START_TEST(reset_and_again)
 }
 END_TEST
 
+START_TEST(reset_with_a_button_down)
+{
+	start(&virtio_tablet_mmio_class);
+	give(8);
+	ring(0);
+	input_point(&fake.m, 5, 6, 0, INPUT_LEFT);
+	ck_assert_str_eq(came(), "abs0=5 abs1=6 key110=1 |");
+	drive();
+	give(8);
+	ring(0);
+	ck_assert_str_eq(came(), "");
+	input_point(&fake.m, 5, 6, 0, INPUT_LEFT);
+	ck_assert_str_eq(came(), "abs0=5 abs1=6 key110=1 |");
+}
+END_TEST
+
 /* --- a driver that breaks the rules ------------------------------------------------------------
  */
 
@@ -615,6 +631,7 @@ int main(void)
 		a_place_is_told_late,
 		releases_are_told_late,
 		reset_and_again,
+		reset_with_a_button_down,
 		short_event_buffer,
 		read_only_event_buffer,
 		event_buffer_outside_ram,
