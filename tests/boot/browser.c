@@ -227,20 +227,22 @@ static json_t *evaluate(const char *js)
 	return value;
 }
 
+static bool is_true(const char *js)
+{
+	json_t *value = evaluate(js);
+	bool yes = json_is_true(value);
+
+	json_decref(value);
+	return yes;
+}
+
 static void wait_js(const char *js)
 {
-	bool done;
-
-	do {
-		json_t *value = evaluate(js);
-
-		done = json_is_true(value);
-		json_decref(value);
-		if (!done && now_ms() > b.deadline_ms - 1000)
+	while (!is_true(js)) {
+		if (now_ms() > b.deadline_ms - 1000)
 			die("it did not become true: %s", js);
-		if (!done)
-			usleep(PAUSE_MS * 1000);
-	} while (!done);
+		usleep(PAUSE_MS * 1000);
+	}
 }
 
 static void type(const char *text)
@@ -259,24 +261,32 @@ static void type(const char *text)
 	}
 }
 
+/* A page that has not been drawn yet takes no notice of the mouse: then once more. */
 static void click(const char *css)
 {
-	static const char *const types[] = { "mousePressed", "mouseReleased" };
+	static const char *const types[] = { "mouseMoved", "mousePressed", "mouseReleased" };
 	char js[512];
 	json_t *at;
 
-	snprintf(js, sizeof(js),
-		 "(() => { const r = document.querySelector('%s').getBoundingClientRect();"
-		 " return [r.x + r.width / 2, r.y + r.height / 2]; })()",
-		 css);
+	snprintf(
+		js, sizeof(js),
+		"(() => { const e = document.querySelector('%s'), r = e.getBoundingClientRect();"
+		" window.wasClicked = false;"
+		" e.addEventListener('click', () => { window.wasClicked = true; }, { once: true });"
+		" return [r.x + r.width / 2, r.y + r.height / 2]; })()",
+		css);
 	at = evaluate(js);
 	if (json_array_size(at) != 2)
 		die("no element %s", css);
-	for (unsigned i = 0; i < 2; i++)
-		tell("Input.dispatchMouseEvent",
-		     json_pack("{s:s,s:O,s:O,s:s,s:i}", "type", types[i], "x",
-			       json_array_get(at, 0), "y", json_array_get(at, 1), "button", "left",
-			       "clickCount", 1));
+	do {
+		for (unsigned i = 0; i < 3; i++)
+			tell("Input.dispatchMouseEvent",
+			     json_pack("{s:s,s:O,s:O,s:s,s:i}", "type", types[i], "x",
+				       json_array_get(at, 0), "y", json_array_get(at, 1), "button",
+				       i ? "left" : "none", "clickCount", i ? 1 : 0));
+		if (now_ms() > b.deadline_ms - 1000)
+			die("%s cannot be clicked", css);
+	} while (!is_true("window.wasClicked"));
 	json_decref(at);
 }
 

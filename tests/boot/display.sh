@@ -52,12 +52,12 @@ t_display_terminal_has_one_use() {
 	refused 64 '-monitor stdio: standard input and output are in use' 'mon:stdio' '-nographic'
 }
 
-# The screen sleeps by then; the signal makes it look.
+# The screen sleeps by then; the signal makes it look, and there is a line 30.
 t_display_text_follows_the_terminal() {
 	need_seabios
 	boot_sector g
 	status=0
-	"$TALK" -t 40 -w 80x25 -e '▀' -p 2500 -w 60x20 -e '▀.*▀' -s '\x01x' env TERM=xterm COLORTERM=truecolor "$POSADA" -display text \
+	"$TALK" -t 40 -w 80x25 -e '▀' -p 2500 -w 100x40 -e $'\e\\[3[01];' -s '\x01x' env TERM=xterm COLORTERM=truecolor "$POSADA" -display text \
 		-drive "file=$T/disk,format=raw,if=virtio" >"$T/out" 2>&1 || status=$?
 	expect_status 0
 }

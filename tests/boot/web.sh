@@ -225,7 +225,7 @@ t_web_browser_types() {
 	local connected='document.querySelector("#status").textContent === "" && document.querySelector("#screen canvas").width > 1'
 	web_vm -m 64 -vga std -serial "file:$T/out" -device isa-debug-exit,iobase=0x501,iosize=2 -kernel $G/kbd.elf
 	wait_out '^ready'
-	browse -o "$url" -j "$connected" -k ab -c '#keys' -j true -k c \
+	browse -o "$url" -j "$connected" -k ab -c '#keys' -k c \
 		-c '#paste' -j 'document.querySelector("#text").open' -j '(document.querySelector("#typed").value = "de", true)' \
 		-c '#text button' -j 'document.querySelector("#status").textContent === "Typed: 2 characters"'
 	wait_out '^key 92'

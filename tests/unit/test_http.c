@@ -355,7 +355,7 @@ static void end_serve(void)
 
 static int client(void)
 {
-	const struct timeval patience = { .tv_sec = 20 };
+	const struct timeval patience = { .tv_sec = 10 };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
