@@ -353,7 +353,6 @@ static bool messages(struct rfb_client *c)
 static bool take_frame(struct rfb_client *c)
 {
 	bool quit, resized;
-	int leds, absolute;
 	int rc = 0;
 
 	pthread_mutex_lock(&c->lock);
@@ -361,27 +360,29 @@ static bool take_frame(struct rfb_client *c)
 	c->ready = false;
 	resized = c->resized;
 	c->resized = false;
-	leds = (int)c->leds;
-	absolute = c->absolute;
+	c->now_leds = (int)c->leds;
+	c->now_absolute = c->absolute;
 	if (resized)
 		rc = rfb_tiles_init(&c->send, c->width, c->height);
 	rfb_tiles_move(&c->send, &c->fresh);
 	pthread_mutex_unlock(&c->lock);
-	if (quit || rc)
-		return false;
 	c->new_size |= resized;
-	if (c->led_state && leds != c->told_leds) {
-		c->told_leds = leds;
-		if (!tell(c, (struct rfb_rect){ 0, 0, 1, 1 }, RFB_LED_STATE, leds))
-			return false;
-	}
-	if (c->pointer_change && absolute != c->told_absolute) {
-		c->told_absolute = absolute;
-		if (!tell(c, (struct rfb_rect){ (unsigned)absolute, 0, c->width, c->height },
-			  RFB_POINTER_CHANGE, -1))
-			return false;
-	}
-	return true;
+	return !quit && !rc;
+}
+
+/* What it wants to know beside the picture, when that has changed. */
+static bool tell_states(struct rfb_client *c)
+{
+	bool leds = c->led_state && c->now_leds != c->told_leds;
+	bool pointer = c->pointer_change && c->now_absolute != c->told_absolute;
+	struct rfb_rect r = { (unsigned)c->now_absolute, 0, c->width, c->height };
+
+	if (leds)
+		c->told_leds = c->now_leds;
+	if (pointer)
+		c->told_absolute = c->now_absolute;
+	return (!leds || tell(c, (struct rfb_rect){ 0, 0, 1, 1 }, RFB_LED_STATE, c->now_leds)) &&
+	       (!pointer || tell(c, r, RFB_POINTER_CHANGE, -1));
 }
 
 /* When it has nothing more to send: it is the main loop's turn. */
@@ -438,7 +439,7 @@ static void serve(struct rfb_client *c)
 	uint64_t now;
 	int ms;
 
-	while (take_frame(c) && messages(c)) {
+	while (take_frame(c) && messages(c) && tell_states(c)) {
 		ms = -1;
 		now = loop_now_ns();
 		if (c->requested && (c->send.any || c->new_size) && now < c->next_update)

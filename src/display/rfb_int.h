@@ -197,7 +197,7 @@ struct rfb_client {
 	struct rfb_rect request;
 	struct rfb_tiles send;
 	bool key_codes, pointer_change, led_state;
-	int told_leds, told_absolute; /* -1: nothing yet */
+	int now_leds, now_absolute, told_leds, told_absolute; /* told: -1: nothing yet */
 	uint64_t next_update; /* loop_now_ns */
 };
 
