@@ -93,8 +93,9 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
-$(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
+BOOT_TOOLS = $(addprefix $(B)/tests/,boot/talk boot/dirty boot/vbe_picture bench/observe)
+guests: $(GUESTS) $(BOOT_TOOLS)
+$(BOOT_TOOLS): $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
 

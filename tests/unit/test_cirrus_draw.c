@@ -269,6 +269,15 @@ START_TEST(power_is_off)
 		update();
 		ck_assert_uint_eq(pixel(0, 0), 0xff0000);
 	}
+	/* SeaBIOS sets the extended modes so. */
+	put(SEQ, 1, 0x21);
+	update();
+	ck_assert_uint_eq(pixel(0, 0), 0xff0000);
+	set_mode(&mode_13);
+	put(SEQ, 7, 0);
+	put(SEQ, 1, 0x21);
+	update();
+	ck_assert_uint_eq(pixel(0, 0), 0);
 }
 END_TEST
 
