@@ -511,7 +511,7 @@ START_TEST(hostile)
 
 	set_packed(&packed_32);
 	for (unsigned i = 0; i < 6000; i++) {
-		uint64_t r = fake_random(&seed);
+		uint64_t r = random64(&seed);
 
 		put(ports[r % 3], r >> 8 & 0x3f, (uint8_t)(r >> 16));
 		if (i % 10 == 0) {
