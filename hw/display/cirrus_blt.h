@@ -8,6 +8,10 @@
  * The card's lock is held. A blit is done when cirrus_blt_start returns, but for those whose source
  * is the system's memory: these wait for their data, which the card hands on as the CPU writes it.
  *
+ * Registers but GR31 only say what the next blit is to be: writes to them may come late (see struct
+ * io_region), as long as GR31's autostart, which makes GR2A start a blit, is off. Autostart itself
+ * is the card's.
+ *
  * What the manual leaves open is done like this:
  * - The source of a line is read before the line is drawn, a pattern before the first line.
  * - Only plain copies go backwards; patterns and colour expansion have no use for it.
