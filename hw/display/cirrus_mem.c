@@ -51,6 +51,8 @@ void cirrus_access(struct cirrus *c)
 
 	v->reach = c->crtc[CRTC_DISPLAY] & 2 ? v->size : VGA_MEM_LEGACY;
 	v->every_access = c->blt.waits || cirrus_packed(c) || mmio_at(c, 0);
+	/* SeaBIOS's VGA BIOS sets the extended modes with the screen off, and leaves it so. */
+	v->stays_on = cirrus_packed(c);
 	vga_linear_check(v);
 	if (c->access_changed)
 		c->access_changed(c);

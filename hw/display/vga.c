@@ -295,7 +295,7 @@ void vga_reset(struct vga *v)
 	v->dac_read = v->dac_write = v->dac_part = 0;
 	v->latch = 0;
 	v->reach = VGA_MEM_LEGACY;
-	v->every_access = false;
+	v->every_access = v->stays_on = false;
 	v->dispi[DISPI_ID] = 0xb0c5;
 	v->dispi[DISPI_MEMORY_64K] = (uint16_t)(v->size >> 16);
 	v->changed = true;

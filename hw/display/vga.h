@@ -149,6 +149,7 @@ struct vga {
 	/* the card's to change */
 	uint32_t reach; /* bytes of memory that a VGA's addresses go around in */
 	bool every_access; /* to text memory is to come to the card: no linear picture */
+	bool stays_on; /* the sequencer's "screen off" is for bandwidth only */
 
 	bool linear_on;
 	unsigned linear_hits; /* accesses that it would have spared */

@@ -238,7 +238,7 @@ void vga_mode_get(const struct vga *v, struct vga_mode *m)
 		return;
 	if (vga_dispi_on(v))
 		dispi_mode(v, m);
-	else if ((v->seq[0] & 3) == 3 && !(v->seq[1] & SEQ_SCREEN_OFF))
+	else if ((v->seq[0] & 3) == 3 && (v->stays_on || !(v->seq[1] & SEQ_SCREEN_OFF)))
 		crtc_mode(v, m);
 	if (m->kind != VGA_BLANK && v->hooks && v->hooks->mode)
 		v->hooks->mode(v, m);

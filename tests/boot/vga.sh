@@ -68,7 +68,7 @@ t_vga_mode_12() {
 }
 
 t_vga_vbe() {
-	drawn v
+	drawn v -vga std
 	expect_size 640 480
 	expect_pixel 0 0 ff0000
 	expect_pixel 639 0 ff0000
@@ -78,6 +78,12 @@ t_vga_vbe() {
 	expect_pixel 128 51 0000ff
 	expect_pixel 143 51 0000ff
 	expect_pixel 144 51 000000
+}
+
+t_vga_std_mode_13() {
+	drawn g -vga std
+	expect_size 640 400
+	expect_pixel 17 64 0000ff
 }
 
 t_vga_text() {
@@ -144,10 +150,15 @@ t_vga_none() {
 	refused 64 'no graphics card' '-vga cirrus'
 	vm -display text -kernel "$G/hello.elf"
 	refused 64 'no graphics card'
-	vm -vga cirrus -display none
-	refused 64 'cirrus' 'std'
+	vm -vga ega -display none
+	refused 64 "no graphics card 'ega'" '-vga cirrus.*-vga std'
+	vm -vga help
+	expect_status 0
+	expect_out '^cirrus +' '^std +' '^none +'
 	vm -device VGA,vgamem_mb=3 -display none
 	refused 64 'vgamem_mb=3'
+	vm -vga none -device cirrus-vga,vgamem_mb=3 -display none
+	refused 64 'vgamem_mb=3' '4 MiB at most'
 }
 
 # Messages wait until the screen is gone; the terminal is as it was (talk looks at that).

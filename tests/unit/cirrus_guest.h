@@ -37,6 +37,13 @@ static inline uint8_t *mapped_at(uint64_t gpa)
 	return NULL;
 }
 
+static inline uint64_t random64(uint64_t *seed)
+{
+	uint64_t high = fake_random(seed), middle = fake_random(seed);
+
+	return high << 42 ^ middle << 21 ^ fake_random(seed);
+}
+
 static inline void hidden_dac(uint8_t val)
 {
 	inb(0x3c8);

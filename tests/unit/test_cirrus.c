@@ -342,7 +342,7 @@ START_TEST(banks)
 
 	set_packed(&packed_8);
 	for (unsigned i = 0; i < 2000; i++) {
-		uint64_t r = fake_random(&seed);
+		uint64_t r = random64(&seed);
 		uint8_t grb = (uint8_t)(r & 0x21),
 			bank[2] = { (uint8_t)(r >> 8), (uint8_t)(r >> 16) };
 		uint32_t off = r >> 24 & 0xffff, at = off, unit = grb & 0x20 ? 16384 : 4096;
@@ -462,7 +462,7 @@ static void set_writing(const struct writing *w)
 static void random_writing(uint64_t *seed, struct writing *w)
 {
 	static const uint8_t modes[] = { 0, 1, 4, 5 };
-	uint64_t r = fake_random(seed);
+	uint64_t r = random64(seed);
 
 	w->grb = r & 0x1e;
 	w->mode = modes[r >> 8 & 3];
@@ -531,7 +531,7 @@ START_TEST(writing_as_the_model_does)
 		fb_poke(i, model[i]);
 	}
 	for (unsigned i = 0; i < 60000; i++) {
-		uint64_t r = fake_random(&seed);
+		uint64_t r = random64(&seed);
 		uint32_t off = r & (r >> 16 & 1 ? 0xffff : 0xff);
 		bool linear = r >> 17 & 1;
 		uint32_t base = linear ? FRAMEBUFFER : WINDOW;

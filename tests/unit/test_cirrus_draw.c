@@ -269,6 +269,15 @@ START_TEST(power_is_off)
 		update();
 		ck_assert_uint_eq(pixel(0, 0), 0xff0000);
 	}
+	/* SeaBIOS sets the extended modes so. */
+	put(SEQ, 1, 0x21);
+	update();
+	ck_assert_uint_eq(pixel(0, 0), 0xff0000);
+	set_mode(&mode_13);
+	put(SEQ, 7, 0);
+	put(SEQ, 1, 0x21);
+	update();
+	ck_assert_uint_eq(pixel(0, 0), 0);
 }
 END_TEST
 
@@ -502,7 +511,7 @@ START_TEST(hostile)
 
 	set_packed(&packed_32);
 	for (unsigned i = 0; i < 6000; i++) {
-		uint64_t r = fake_random(&seed);
+		uint64_t r = random64(&seed);
 
 		put(ports[r % 3], r >> 8 & 0x3f, (uint8_t)(r >> 16));
 		if (i % 10 == 0) {
