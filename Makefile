@@ -45,8 +45,8 @@ $(B)/%.o: %.c
 
 # Not by a rule: with .SECONDARY a file that is missing is made for nobody's sake.
 $(if $(wildcard $(B)/window-$(SDL)),,$(shell mkdir -p $(B) && rm -f $(B)/window-* && touch $(B)/window-$(SDL)))
-$(B)/src/display/displays.o: $(B)/window-$(SDL)
-$(B)/src/display/displays.o: ALL_CFLAGS += $(if $(filter sdl,$(SDL)),-DPOSADA_SDL)
+$(B)/src/displays.o: $(B)/window-$(SDL)
+$(B)/src/displays.o: ALL_CFLAGS += $(if $(filter sdl,$(SDL)),-DPOSADA_SDL)
 
 $(B)/libposada.a: $(OBJ)
 	@rm -f $@ && ar rcs $@ $^

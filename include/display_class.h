@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What shows a screen to a person: the displays of -display NAME[=ADDRESS][,KEY=VALUE...],
- * one file each in src/display and one line in src/display/displays.c. Several can be there at
+ * one file each in src/display and one line in src/displays.c. Several can be there at
  * once. Main loop.
  */
 #ifndef POSADA_DISPLAY_CLASS_H
@@ -55,7 +55,7 @@ int displays_start(struct vm *vm, const struct config *cfg, struct display **lis
 void displays_stop(struct display *list);
 
 /*
- * --- what is shown when no option says so (src/display/choose.c) --- displays_start does, when
+ * --- what is shown when no option says so (src/display_choose.c) --- displays_start does, when
  * the configuration has a scene: what cannot be started makes room for the next, and where none
  * can, the guest runs without.
  */

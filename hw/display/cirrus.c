@@ -455,6 +455,7 @@ static const struct vga_hooks hooks = {
 int cirrus_init(struct cirrus *c)
 {
 	c->vga.hooks = &hooks;
+	c->vga.windows = cirrus_windows;
 	c->blt.mem = c->vga.mem;
 	c->blt.size = c->vga.size;
 	c->blt.gr = c->gr;

@@ -120,6 +120,8 @@ void cirrus_linear_write(struct cirrus *c, uint32_t off, uint64_t val, unsigned 
 /* Whether BAR 0's first bytes are memory and no more: the guest may have them directly. */
 bool cirrus_direct(const struct cirrus *c);
 uint32_t cirrus_window(const struct vga *v, uint32_t off);
+/* For vga_window.c: the banks, when they are memory and no more. */
+unsigned cirrus_windows(const struct vga *v, struct vga_window *w);
 /* Registers have changed that say how memory is reached. */
 void cirrus_access(struct cirrus *c);
 

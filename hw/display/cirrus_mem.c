@@ -162,6 +162,33 @@ uint32_t cirrus_window(const struct vga *v, uint32_t off)
 	return off + (bank << shift);
 }
 
+static struct vga_window bank_window(const struct cirrus *c, uint32_t off, uint32_t len)
+{
+	uint32_t end = cirrus_packed(c) ? c->vga.size : c->vga.reach;
+	struct vga_window w = { .off = off, .len = len, .at = cirrus_window(&c->vga, off) };
+
+	if (w.at >= end)
+		w.len = 0;
+	else if (w.len > end - w.at)
+		w.len = end - w.at; /* what goes around comes the long way */
+	return w;
+}
+
+unsigned cirrus_windows(const struct vga *v, struct vga_window *w)
+{
+	const struct cirrus *c = (const struct cirrus *)v;
+	bool dual = c->gr[GR_EXTENSIONS] & EXT_DUAL_BANK, whole = !(v->gr[GR_MAP] & 0x04);
+
+	if (c->blt.waits || special(c) || mmio_at(c, 0) || v->gr[GR_MAP] & 0x08 || (dual && whole))
+		return 0;
+	if (!cirrus_packed(c) && !vga_windows(v, w))
+		return 0;
+	w[0] = bank_window(c, 0, dual ? 0x8000 : whole ? VGA_WINDOW_LEN : 0x10000);
+	if (dual)
+		w[1] = bank_window(c, 0x8000, 0x8000);
+	return dual ? 2 : 1;
+}
+
 static bool window_mmio(const struct cirrus *c, uint32_t off)
 {
 	return mmio_at(c, 0) && off >= WINDOW_MMIO && off < WINDOW_MMIO + CIRRUS_MMIO_BLT_LEN;
@@ -175,6 +202,7 @@ static uint8_t window_read(struct cirrus *c, uint32_t off)
 		return cirrus_blt_reg_read(c, off - WINDOW_MMIO);
 	if (!cirrus_packed(c))
 		return vga_mem_read(&c->vga, off);
+	vga_window_hit(&c->vga, off);
 	a = cirrus_window(&c->vga, off);
 	return a == VGA_NO_BYTE ? 0xff : packed_read(c, a);
 }
@@ -191,6 +219,7 @@ static void window_write(struct cirrus *c, uint32_t off, uint8_t val)
 		vga_mem_write(&c->vga, off, val);
 		return;
 	}
+	vga_window_hit(&c->vga, off);
 	a = cirrus_window(&c->vga, off);
 	if (a != VGA_NO_BYTE)
 		packed_write(c, a, val);

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bus.h"
 #include "cirrus.h"
@@ -25,13 +24,14 @@
 #include "memmap.h"
 #include "pci.h"
 #include "props.h"
+#include "vga_memory.h"
 
 enum { BAR_FRAMEBUFFER = 0, BAR_REGS = 1, MAP_AFTER = 16 /* accesses */ };
 
 struct cirrus_pci {
 	struct cirrus cirrus; /* first: its hooks get it */
-	struct machine *m;
-	struct mem_region memory;
+	struct vga_memory memory;
+	void (*collect)(void *ctx, uint64_t *bitmap); /* the memory's */
 	pthread_mutex_t map_lock;
 	bool bar_on, direct; /* BAR 0 is decoded; its memory may be mapped */
 	uint64_t bar_base;
@@ -44,7 +44,7 @@ struct cirrus_dev {
 	uint32_t vgamem_mb; /* property */
 	struct pci_fn fn;
 	struct cirrus_pci p;
-	struct mem_region hole, linear;
+	struct mem_region hole;
 	struct mem_region cover; /* hides all that lies in the window while it is not decoded */
 	struct io_region ports, window, framebuffer, regs;
 	bool decodes_io, decodes_mem; /* PCI's command register: also for the ISA addresses */
@@ -106,8 +106,8 @@ static const struct io_ops regs_ops = {
 /* map_lock is held. */
 static void map(struct cirrus_pci *p)
 {
-	if (p->bar_on && p->direct && !p->memory.mapped)
-		memmap_map(&p->m->map, &p->memory, p->bar_base);
+	if (p->bar_on && p->direct && !p->memory.bar.mapped)
+		vga_memory_bar(&p->memory, true, p->bar_base);
 }
 
 static void access_changed(struct cirrus *c)
@@ -118,16 +118,16 @@ static void access_changed(struct cirrus *c)
 	p->direct = cirrus_direct(c);
 	if (!p->direct)
 		p->spared = 0;
-	if (!p->direct && p->memory.mapped) {
-		memmap_dirty(&p->m->map, &p->memory, c->vga.dirty);
-		memmap_unmap(&p->m->map, &p->memory);
+	if (!p->direct && p->memory.bar.mapped) {
+		memmap_dirty(&p->memory.m->map, &p->memory.bar, c->vga.dirty);
+		vga_memory_bar(&p->memory, false, 0);
 	}
 	pthread_mutex_unlock(&p->map_lock);
 }
 
 static void spare(struct cirrus_pci *p, uint64_t off)
 {
-	if (off >= p->memory.size)
+	if (off >= p->cirrus.vga.size)
 		return;
 	pthread_mutex_lock(&p->map_lock);
 	if (p->direct && ++p->spared >= MAP_AFTER)
@@ -163,8 +163,8 @@ static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
 	p->bar_base = fn->bar[bar].base;
 	if (mapped)
 		map(p);
-	else if (p->memory.mapped) {
-		memmap_unmap(&p->m->map, &p->memory);
+	else if (p->memory.bar.mapped) {
+		vga_memory_bar(&p->memory, false, 0);
 		atomic_store(&p->lost, true);
 	}
 	pthread_mutex_unlock(&p->map_lock);
@@ -172,30 +172,11 @@ static void bar_mapped(struct pci_fn *fn, unsigned bar, bool mapped)
 
 static void collect_dirty(void *ctx, uint64_t *bitmap)
 {
-	struct cirrus_pci *p = ctx;
+	struct cirrus_pci *p = container_of(ctx, struct cirrus_pci, memory);
 
 	if (atomic_exchange(&p->lost, false))
-		memset(bitmap, 0xff, p->memory.size / VGA_PAGE / 8);
-	memmap_dirty(&p->m->map, &p->memory, bitmap);
-}
-
-static int linear_map(void *ctx, bool on)
-{
-	struct cirrus_pci *p = ctx;
-	struct cirrus_dev *d = dev_of(p);
-
-	return on ? memmap_map(&p->m->map, &d->linear, VGA_LINEAR)
-		  : memmap_unmap(&p->m->map, &d->linear);
-}
-
-static uint64_t linear_dirty(void *ctx)
-{
-	struct cirrus_pci *p = ctx;
-	struct cirrus_dev *d = dev_of(p);
-	uint64_t pages = 0;
-
-	memmap_dirty(&p->m->map, &d->linear, &pages);
-	return pages;
+		memset(bitmap, 0xff, p->cirrus.vga.size / VGA_PAGE / 8);
+	p->collect(ctx, bitmap);
 }
 
 /* The ISA addresses answer when the command register lets the card decode I/O and memory. */
@@ -239,37 +220,19 @@ static void cirrus_dev_reset(struct dev *dev)
 static int make_memory(struct cirrus_dev *d, struct err *e)
 {
 	struct vga *v = &d->p.cirrus.vga;
-	void *mem;
 
 	if (d->vgamem_mb & (d->vgamem_mb - 1)) {
 		err_set(e, ERR_USAGE, EINVAL, "vgamem_mb=%u: not 1, 2 or 4", d->vgamem_mb);
 		err_hint(e, "a GD5446 has 4 MiB at most; -vga std may have more");
 		return -EINVAL;
 	}
-	v->size = d->vgamem_mb << 20;
-	mem = mmap(NULL, v->size + VGA_LINEAR_LEN, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
-		return err_set(e, ERR_HOST, ENOMEM, "no memory for a framebuffer of %u MiB",
-			       d->vgamem_mb);
-	v->mem = mem;
 	v->lock = &d->dev.lock;
 	v->name = d->dev.cls->name;
+	if (vga_memory_create(&d->p.memory, d->dev.m, v, d->vgamem_mb << 20))
+		return err_set(e, ERR_HOST, ENOMEM, "no memory for a framebuffer of %u MiB",
+			       d->vgamem_mb);
+	d->p.collect = v->collect_dirty;
 	v->collect_dirty = collect_dirty;
-	v->linear = v->mem + v->size;
-	v->linear_map = linear_map;
-	v->linear_dirty = linear_dirty;
-	v->ctx = &d->p;
-	d->linear = (struct mem_region){ .name = "vga-text",
-					 .host = v->linear,
-					 .size = VGA_LINEAR_LEN,
-					 .log_dirty = true,
-					 .prio = 2 };
-	d->p.memory = (struct mem_region){ .name = "cirrus-memory",
-					   .host = v->mem,
-					   .size = v->size,
-					   .log_dirty = true,
-					   .prio = 1 };
 	d->p.cirrus.access_changed = access_changed;
 	return cirrus_init(&d->p.cirrus) ? err_set(e, ERR_HOST, ENOMEM, "out of memory") : 0;
 }
@@ -341,7 +304,6 @@ static int cirrus_dev_init(struct dev *dev, struct err *e)
 	struct cirrus_dev *d = (struct cirrus_dev *)dev;
 	int rc;
 
-	d->p.m = dev->m;
 	pthread_mutex_init(&d->p.map_lock, NULL);
 	rc = check_alone(dev->m, e);
 	rc = rc ? rc : make_memory(d, e);
@@ -377,11 +339,9 @@ static void cirrus_dev_fini(struct dev *dev)
 		bus_unmap(&d->window);
 	memmap_unmap(&dev->m->map, &d->cover);
 	memmap_unmap(&dev->m->map, &d->hole);
-	memmap_unmap(&dev->m->map, &d->linear);
-	memmap_unmap(&dev->m->map, &d->p.memory);
+	vga_memory_unmap(&d->p.memory);
 	cirrus_fini(&d->p.cirrus);
-	if (v->mem)
-		munmap(v->mem, v->size + VGA_LINEAR_LEN);
+	vga_memory_destroy(&d->p.memory);
 	pthread_mutex_destroy(&d->p.map_lock);
 }
 

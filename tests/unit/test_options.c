@@ -290,7 +290,7 @@ START_TEST(bad_command_lines)
 		{ "-rtc clock=vm", "clock=vm", "clock=host" },
 		{ "-rtc driftfix=slew", "driftfix=slew", "leave it out" },
 		{ "-rtc driftfix=x", "driftfix=x", "" },
-		{ "-display gtk", "no display 'gtk'", "-nographic" },
+		{ "-display gtk", "no display 'gtk'", "web" },
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
