@@ -34,7 +34,7 @@ t_sigterm_paused() {
 	expect_status 0
 }
 # A guest that has enabled the power button is asked first.
-button() { # APPEND: in the background, with a listener to it
+power_button() { # APPEND: in the background, with a listener to it
 	need_kvm
 	start_vm -nographic -kernel $G/poweroff.elf -append "button $1"
 	wait_out '^waiting for the power button'
@@ -48,7 +48,7 @@ pressed() {
 	fail "the power button was not pressed: $(cat "$T/err")"
 }
 t_sigterm_asks() {
-	button enable
+	power_button enable
 	kill -TERM "$vm"
 	wait_vm
 	expect_status 0
@@ -57,7 +57,7 @@ t_sigterm_asks() {
 	expect_not "$T/err" 'stopped by'
 }
 t_sigterm_twice() {
-	button 'enable deaf'
+	power_button 'enable deaf'
 	kill -TERM "$vm"
 	pressed
 	kill -0 "$vm" || fail "it has ended"
@@ -67,7 +67,7 @@ t_sigterm_twice() {
 	expect_err 'stopped by SIGTERM'
 }
 t_sigterm_then_sigint() {
-	button 'enable deaf'
+	power_button 'enable deaf'
 	kill -TERM "$vm"
 	pressed
 	kill -INT "$vm"
@@ -76,7 +76,7 @@ t_sigterm_then_sigint() {
 	expect_err 'stopped by SIGINT'
 }
 t_sigint_does_not_ask() {
-	button enable
+	power_button enable
 	kill -INT "$vm"
 	wait_vm
 	expect_status 0
