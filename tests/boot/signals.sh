@@ -83,7 +83,7 @@ t_sigint_does_not_ask() {
 	expect_err 'stopped by SIGINT'
 }
 t_sigterm_button_not_enabled() {
-	button ''
+	power_button ''
 	kill -TERM "$vm"
 	wait_vm
 	expect_status 0
