@@ -50,6 +50,7 @@ struct config {
 	struct boot_opts boot;
 	struct strlist serial, chardev, device, qmp, monitor, mon;
 	struct strlist drive, blockdev, object;
+	struct strlist netdev, nic, net;
 	const char *hd[4]; /* -hda .. -hdd */
 	struct strlist files; /* named without an option; see autodetect.h */
 	const char *cdrom; /* -cdrom: in the place of -hdc */

@@ -26,6 +26,7 @@ struct err;
 struct firmware;
 struct input_set;
 struct loop;
+struct net_set;
 struct opts;
 struct machine;
 struct pci_host;
@@ -78,6 +79,7 @@ struct machine {
 	struct loop *loop;
 	struct chardev_set *chardevs;
 	struct blk_set *blks;
+	struct net_set *nets; /* see net.h */
 	struct iothread *iothreads; /* see iothread.h */
 	struct pci_host *pci; /* set by the host bridge; NULL: a machine without PCI */
 	struct rtc_base rtc;

@@ -24,6 +24,7 @@
 #include "iothread.h"
 #include "log.h"
 #include "loop.h"
+#include "net.h"
 #include "object.h"
 #include "pci.h"
 #include "secret.h"
@@ -635,6 +636,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	disk_host = disk_ops;
 	disk_host.ctx = vm;
 	rc = rc ? rc : blk_set_create(&vm->m.blks, loop, &disk_host, e);
+	rc = rc ? rc : net_set_create(&vm->m.nets, loop, e);
 	rc = rc ? rc : add_objects(vm, e);
 	vm->m.linux_words = vm->assist ? assist_linux_params(vm) : NULL;
 	rc = rc ? rc : boards[cfg->machine](&vm->m, cfg, e);
@@ -686,6 +688,7 @@ void vm_destroy(struct vm *vm)
 	if (vm->m.blks)
 		blk_set_destroy(vm->m.blks);
 	secrets_wipe();
+	net_set_destroy(vm->m.nets);
 	iothreads_destroy(&vm->m);
 	for (unsigned i = 0; vm->vcpu && i < vm->n_cpus; i++)
 		vcpu_destroy(vm->vcpu[i]);
