@@ -69,7 +69,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 
 unit-bin: $(UNIT)
 # What several threads use.
-tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co co_pool)
+tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co co_pool rfb)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 
@@ -93,10 +93,13 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe
+guests: $(GUESTS) $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/boot/vncclient $(B)/tests/bench/observe
 $(B)/tests/boot/talk $(B)/tests/boot/dirty $(B)/tests/bench/observe: $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil
+$(B)/tests/boot/vncclient: tests/boot/vncclient.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lvncclient
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)
