@@ -116,7 +116,8 @@ t_vnc_mouse() {
 		! grep -qa '^ready' "$T/serial" || break
 		sleep 0.02
 	done
-	client point 100,100,0 point 105,103,0 point 105,103,1 point 105,103,0
+	# The key keeps the first two from becoming one.
+	client point 100,100,0 type a point 105,103,0 point 105,103,1 point 105,103,0
 	# Moved right by 5 and down by 3, then the button.
 	for ((i = 0; i < 1000; i++)); do
 		moved=$(tr -d '\r' <"$T/serial" | sed -n 's/^mouse //p' | tr '\n' ' ')
