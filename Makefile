@@ -81,7 +81,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libposada.a
 
 unit-bin: $(UNIT)
 # What several threads use.
-tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co co_pool)
+tsan-bin: $(patsubst %,$(B)/tests/unit/test_%,bus loop chardev virtqueue virtio_threads pci aio block_io co co_pool rfb)
 unit: $(UNIT)
 	@for t in $(UNIT); do CK_VERBOSITY=minimal $$t || exit 1; done
 
@@ -107,7 +107,7 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 # The guests, and the programs that the boot tests and benchmarks need.
 TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen boot/vbe_picture bench/observe \
 	$(if $(filter sdl,$(SDL)),boot/xclose))
-guests: $(GUESTS) $(TEST_PROGRAMS) $(B)/tests/boot/browser
+guests: $(GUESTS) $(TEST_PROGRAMS) $(B)/tests/boot/browser $(B)/tests/boot/vncclient
 $(B)/tests/boot/xclose: TEST_LIBS = -lX11
 $(TEST_PROGRAMS): $(B)/%: %.c
 	@mkdir -p $(@D)
@@ -116,6 +116,10 @@ $(TEST_PROGRAMS): $(B)/%: %.c
 $(B)/tests/boot/browser: tests/boot/browser.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(LIBS)
+
+$(B)/tests/boot/vncclient: tests/boot/vncclient.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lvncclient
 
 $(B)/guests/%.c.o: guests/%.c
 	@mkdir -p $(@D)

@@ -211,8 +211,7 @@ static long set_encodings(struct rfb_client *c, const uint8_t *p, size_t n)
 	c->told_leds = c->told_absolute = -1;
 	allow_resize(c, resize);
 	rfb_encoder_encodings(c->encoder, encoding, count);
-	if (c->key_codes &&
-	    !tell(c, (struct rfb_rect){ 0, 0, c->width, c->height }, RFB_KEY_CODES, -1))
+	if (c->key_codes && !tell(c, (struct rfb_rect){ 0 }, RFB_KEY_CODES, -1))
 		return -1;
 	return 4 + 4 * (long)count;
 }
@@ -375,7 +374,7 @@ static bool tell_states(struct rfb_client *c)
 {
 	bool leds = c->led_state && c->now_leds != c->told_leds;
 	bool pointer = c->pointer_change && c->now_absolute != c->told_absolute;
-	struct rfb_rect r = { (unsigned)c->now_absolute, 0, c->width, c->height };
+	struct rfb_rect r = { .x = (unsigned)c->now_absolute };
 
 	if (leds)
 		c->told_leds = c->now_leds;

@@ -53,10 +53,11 @@ static struct guest {
 
 __attribute__((format(printf, 1, 2))) static inline void hear(const char *fmt, ...)
 {
-	size_t n = strlen(guest.heard);
 	va_list ap;
+	size_t n;
 
 	pthread_mutex_lock(&guest.lock);
+	n = strlen(guest.heard);
 	va_start(ap, fmt);
 	vsnprintf(guest.heard + n, sizeof(guest.heard) - n, fmt, ap);
 	va_end(ap);

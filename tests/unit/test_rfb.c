@@ -468,6 +468,7 @@ START_TEST(so_many_and_no_more)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__
 /* Of all threads but this one, which was there first. */
 static unsigned long wakeups(void)
 {
@@ -510,6 +511,7 @@ START_TEST(an_idle_screen_costs_nothing)
 	close(half);
 }
 END_TEST
+#endif
 
 /* --- keys and pointer
  * ---------------------------------------------------------------------------------- */
@@ -1065,7 +1067,9 @@ int main(void)
 		one_that_wants_to_be_alone,
 		connections_leave_nothing_behind,
 		so_many_and_no_more,
+#ifndef __SANITIZE_THREAD__ /* which has a thread that wakes up */
 		an_idle_screen_costs_nothing,
+#endif
 		keys,
 		keys_by_code,
 		pointer,
