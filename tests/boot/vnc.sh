@@ -93,14 +93,14 @@ t_vnc_snapshot() { # a client that is none of ours
 t_vnc_typing() {
 	echo_vm ''
 	client shot "$T/before.ppm" type 'aB' changed
-	wait_debug 'aB'
+	vnc_wait_debug 'aB'
 	dump "$T/after.ppm"
 	client same "$T/after.ppm"
 	! cmp -s "$T/before.ppm" "$T/after.ppm" || fail "nothing changed on the screen"
 	end_vm
 }
 
-wait_debug() { # REGEX
+vnc_wait_debug() { # REGEX
 	local i
 	for ((i = 0; i < 1000; i++)); do
 		! grep -qaE "$1" "$T/debug" || return 0
@@ -279,19 +279,19 @@ t_vnc_many_connections() {
 	local i fds tasks
 	vnc_vm '' -S
 	client shot "$T/a.ppm"
-	gone
+	vnc_gone
 	fds=$(ls "/proc/$vm/fd" | wc -l)
 	tasks=$(ls "/proc/$vm/task" | wc -l)
 	for ((i = 0; i < 100; i++)); do
 		"$VNC" "localhost:$port" shot "$T/a.ppm" || fail "connection $i"
 	done
-	gone
+	vnc_gone
 	[ "$(ls "/proc/$vm/fd" | wc -l)" = "$fds" ] || fail "descriptors leak"
 	[ "$(ls "/proc/$vm/task" | wc -l)" = "$tasks" ] || fail "threads leak"
 	end_vm
 }
 
-gone() { # until all clients have
+vnc_gone() { # until all clients have
 	local i
 	for ((i = 0; i < 500; i++)); do
 		qmp '{"execute":"query-vnc-servers"}' >"$T/answer"
