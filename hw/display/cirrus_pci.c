@@ -208,11 +208,31 @@ static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped, .cfg_written
 /* --- life --------------------------------------------------------------------------------------
  */
 
+/*
+ * What the card's BIOS leaves behind and drivers build on: extended registers unlocked, the
+ * sequencer running, the CRTC at the ports for colour. A kernel that is started without
+ * firmware has had no BIOS.
+ */
+static void be_initialized(struct cirrus *c)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t val;
+	} writes[] = {
+		{ 0x3c2, 0x67 }, { 0x3c4, 0 }, { 0x3c5, 3 }, { 0x3c4, 6 }, { 0x3c5, 0x12 },
+	};
+
+	for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
+		cirrus_port_write(c, writes[i].port, writes[i].val);
+}
+
 static void cirrus_dev_reset(struct dev *dev)
 {
 	struct cirrus_dev *d = (struct cirrus_dev *)dev;
 
 	cirrus_reset(&d->p.cirrus);
+	if (!dev->m->bios)
+		be_initialized(&d->p.cirrus);
 	pci_fn_reset(&d->fn);
 	update_decoding(d);
 }
