@@ -27,18 +27,18 @@ vnc_vm() { # VNC-KEYS [OPTION...]
 	[ -n "$port" ] || fail "query-vnc says: $(cat "$T/answer")"
 }
 
-end_vm() {
+vnc_end() {
 	qmp '{"execute":"quit"}' >"$T/answer"
 	wait_vm
 	expect_status 0
 }
 
-dump() { # FILE
+vnc_dump() { # FILE
 	qmp '{"execute":"screendump","arguments":{"filename":"'"$1"'"}}' >"$T/answer"
 	expect_not "$T/answer" error
 }
 
-echo_vm() { # VNC-KEYS [OPTION...]: a guest that puts keys on the screen
+vnc_echo_vm() { # VNC-KEYS [OPTION...]: a guest that puts keys on the screen
 	local i keys=$1
 	shift
 	need_seabios
@@ -52,7 +52,7 @@ echo_vm() { # VNC-KEYS [OPTION...]: a guest that puts keys on the screen
 	[ "$i" -lt 1500 ] || fail "the guest is not ready: $(tail -n 3 "$T/debug")"
 }
 
-wait_drawn() { # by vncdraw
+vnc_wait_drawn() { # by vncdraw
 	local i
 	for ((i = 0; i < 1000; i++)); do
 		! grep -qa '^drawn' "$T/serial" || return 0
@@ -61,7 +61,7 @@ wait_drawn() { # by vncdraw
 	fail "the guest did not draw: $(tail -n 3 "$T/serial")"
 }
 
-client() { # STEP...: with $port
+vnc_client() { # STEP...: with $port
 	status=0
 	"$VNC" -t 20 "localhost:$port" "$@" >"$T/client" 2>&1 || status=$?
 	[ $status = 0 ] || fail "the client: $(cat "$T/client")"
@@ -70,34 +70,34 @@ client() { # STEP...: with $port
 t_vnc_same_pixels() {
 	local e
 	vnc_vm '' -serial "file:$T/serial" -kernel "$G/vncdraw.elf" -append 'fill=lines still'
-	wait_drawn
+	vnc_wait_drawn
 	for e in raw hextile zlib tight zrle; do
 		"$VNC" -t 20 -e $e "localhost:$port" shot "$T/$e.ppm" || fail "$e"
-		dump "$T/dump.ppm"
+		vnc_dump "$T/dump.ppm"
 		"$VNC" -t 20 -e $e "localhost:$port" same "$T/dump.ppm" || fail "$e is not what screendump says"
 	done
 	[ "$(head -n 2 "$T/dump.ppm" | tail -n 1)" = '1024 768' ] || fail "the screen is $(head -n 2 "$T/dump.ppm")"
-	end_vm
+	vnc_end
 }
 
 t_vnc_snapshot() { # a client that is none of ours
 	need vncsnapshot
 	vnc_vm '' -serial "file:$T/serial" -kernel "$G/vncdraw.elf" -append 'fill=solid still'
-	wait_drawn
+	vnc_wait_drawn
 	timeout 20 vncsnapshot -quality 100 "localhost:$((port - 5900))" "$T/a.jpg" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
 	expect_in "$T/log" '1024x768'
 	[ "$(head -c 3 "$T/a.jpg" | od -An -tx1 | tr -d ' ')" = ffd8ff ] || fail "no picture"
-	end_vm
+	vnc_end
 }
 
 t_vnc_typing() {
-	echo_vm ''
-	client shot "$T/before.ppm" type 'aB' changed
+	vnc_echo_vm ''
+	vnc_client shot "$T/before.ppm" type 'aB' changed
 	vnc_wait_debug 'aB'
-	dump "$T/after.ppm"
-	client same "$T/after.ppm"
+	vnc_dump "$T/after.ppm"
+	vnc_client same "$T/after.ppm"
 	! cmp -s "$T/before.ppm" "$T/after.ppm" || fail "nothing changed on the screen"
-	end_vm
+	vnc_end
 }
 
 vnc_wait_debug() { # REGEX
@@ -117,7 +117,7 @@ t_vnc_mouse() {
 		sleep 0.02
 	done
 	# The key keeps the first two from becoming one.
-	client point 100,100,0 type a point 105,103,0 point 105,103,1 point 105,103,0
+	vnc_client point 100,100,0 type a point 105,103,0 point 105,103,1 point 105,103,0
 	# Moved right by 5 and down by 3, then the button.
 	for ((i = 0; i < 1000; i++)); do
 		moved=$(tr -d '\r' <"$T/serial" | sed -n 's/^mouse //p' | tr '\n' ' ')
@@ -125,7 +125,7 @@ t_vnc_mouse() {
 		sleep 0.02
 	done
 	[ "$i" -lt 1000 ] || fail "the mouse sent $moved"
-	client key ff1b
+	vnc_client key ff1b
 	wait_vm
 	expect_status 33
 }
@@ -137,17 +137,17 @@ t_vnc_password() {
 	expect_status 3 # none was set: nobody gets in
 	qmp '{"execute":"set_password","arguments":{"protocol":"vnc","password":"Sesame"}}' >"$T/answer"
 	expect_not "$T/answer" error
-	client_with Sesame 0
-	client_with sesame 3
+	vnc_client_with Sesame 0
+	vnc_client_with sesame 3
 	qmp '{"execute":"human-monitor-command","arguments":{"command-line":"change vnc password other"}}' \
 		'{"execute":"human-monitor-command","arguments":{"command-line":"info vnc"}}' >"$T/answer"
 	expect_in "$T/answer" 'Password: needed'
-	client_with Sesame 3
-	client_with other 0
-	end_vm
+	vnc_client_with Sesame 3
+	vnc_client_with other 0
+	vnc_end
 }
 
-client_with() { # PASSWORD STATUS
+vnc_client_with() { # PASSWORD STATUS
 	status=0
 	"$VNC" -p "$1" "localhost:$port" >/dev/null 2>&1 || status=$?
 	expect_status "$2"
@@ -156,9 +156,9 @@ client_with() { # PASSWORD STATUS
 t_vnc_password_secret() {
 	echo Sesame >"$T/secret"
 	vnc_vm ',password-secret=s0' -S -object "secret,id=s0,file=$T/secret"
-	client_with Sesame 0
-	client_with x 3
-	end_vm
+	vnc_client_with Sesame 0
+	vnc_client_with x 3
+	vnc_end
 	vm -vnc :0,password-secret=s1 -vga std -display none
 	refused 64 'password-secret=s1' '-object secret'
 }
@@ -170,9 +170,9 @@ t_vnc_two_servers() {
 	qmp '{"execute":"query-vnc-servers"}' >"$T/answer"
 	open=$(grep -o '"service": "[0-9]*"' "$T/answer" | tr -dc '0-9\n' | sort -n | uniq)
 	for port in $open; do
-		if [ "$port" -ge 7900 ]; then client_with x 0; else client_with x 3; fi
+		if [ "$port" -ge 7900 ]; then vnc_client_with x 0; else vnc_client_with x 3; fi
 	done
-	end_vm
+	vnc_end
 }
 
 t_vnc_unix() {
@@ -191,7 +191,7 @@ t_vnc_port_in_use() {
 	vnc_vm '' -S
 	vm -vga std -vnc ":$((port - 5900))" -display none
 	refused 66 "-vnc :$((port - 5900))" "port $port" 'posada \(process [0-9]*\) has it'
-	end_vm
+	vnc_end
 }
 
 t_vnc_bad_options() {
@@ -219,22 +219,22 @@ t_vnc_bad_options() {
 t_vnc_warns() {
 	need_vnc
 	in=/dev/null start_vm -vga std -S -vnc 0.0.0.0:1000,to=9000 -qmp "unix:$T/qmp,server=on,wait=off"
-	wait_qmp
-	end_vm
+	vnc_wait_qmp
+	vnc_end
 	expect_err 'there is no password'
 	start_vm -vga std -S -vnc 0.0.0.0:1000,to=9000,password=on -qmp "unix:$T/qmp,server=on,wait=off"
-	wait_qmp
-	end_vm
+	vnc_wait_qmp
+	vnc_end
 	expect_not "$T/err" 'no password'
 	start_vm -vga std -S -vnc :1000,to=9000 -qmp "unix:$T/qmp,server=on,wait=off"
-	wait_qmp
+	vnc_wait_qmp
 	qmp '{"execute":"query-vnc"}' >"$T/answer"
 	expect_in "$T/answer" '"host": "(127\.0\.0\.1|::1)"'
-	end_vm
+	vnc_end
 	expect_not "$T/err" 'no password'
 }
 
-wait_qmp() {
+vnc_wait_qmp() {
 	local i
 	for ((i = 0; i < 1000; i++)); do
 		[ ! -S "$T/qmp" ] || return 0
@@ -250,12 +250,12 @@ t_vnc_slow_client() {
 	vnc_vm '' -serial "file:$T/serial" -kernel "$G/vncdraw.elf" -append fill=lines
 	"$VNC" -e raw "localhost:$port" hold 20 &
 	slow=$!
-	client count 2
+	vnc_client count 2
 	pictures=$(cut -d. -f1 "$T/client")
 	[ "$pictures" -ge 10 ] || fail "only $pictures pictures in 2 s"
 	kill -0 $slow || fail "the slow client has gone"
 	kill $slow
-	end_vm
+	vnc_end
 }
 
 t_vnc_websocket() {
@@ -272,13 +272,13 @@ t_vnc_websocket() {
 	sed 's/Host: localhost/Host: elsewhere.example/;s/http:.*/http:\/\/elsewhere.example\r/' "$T/ask" >"$T/ask2"
 	timeout 20 socat -t 1 "TCP:localhost:$web" - <"$T/ask2" >"$T/answer" || :
 	expect_in "$T/answer" '^HTTP/1.1 403 '
-	end_vm
+	vnc_end
 }
 
 t_vnc_many_connections() {
 	local i fds tasks
 	vnc_vm '' -S
-	client shot "$T/a.ppm"
+	vnc_client shot "$T/a.ppm"
 	vnc_gone
 	fds=$(ls "/proc/$vm/fd" | wc -l)
 	tasks=$(ls "/proc/$vm/task" | wc -l)
@@ -288,7 +288,7 @@ t_vnc_many_connections() {
 	vnc_gone
 	[ "$(ls "/proc/$vm/fd" | wc -l)" = "$fds" ] || fail "descriptors leak"
 	[ "$(ls "/proc/$vm/task" | wc -l)" = "$tasks" ] || fail "threads leak"
-	end_vm
+	vnc_end
 }
 
 vnc_gone() { # until all clients have
@@ -304,9 +304,9 @@ vnc_gone() { # until all clients have
 t_vnc_none() {
 	need_vnc
 	start_vm -vga std -S -vnc none -qmp "unix:$T/qmp,server=on,wait=off"
-	wait_qmp
+	vnc_wait_qmp
 	qmp '{"execute":"query-vnc"}' '{"execute":"set_password","arguments":{"protocol":"vnc","password":"x"}}' \
 		'{"execute":"human-monitor-command","arguments":{"command-line":"info vnc"}}' >"$T/answer"
 	expect_in "$T/answer" '"enabled": false' 'error.*no VNC server'
-	end_vm
+	vnc_end
 }

@@ -75,6 +75,28 @@ START_TEST(begins_in_all_versions)
 }
 END_TEST
 
+START_TEST(who_says_nothing_is_sent_away)
+{
+	int fd[4];
+	char b[16];
+
+	for (unsigned i = 0; i < 4; i++) {
+		fd[i] = dial_any(i == 3);
+		if (i == 1)
+			say(fd[i], "RFB ", 4);
+		if (i == 2)
+			version(fd[i], "RFB 003.008\n");
+		if (i == 3)
+			say(fd[i], "GET / ", 6);
+	}
+	get(fd[2], b, 2);
+	for (unsigned i = 0; i < 4; i++) {
+		expect_end(fd[i]);
+		close(fd[i]);
+	}
+}
+END_TEST
+
 /* --- passwords ----------------------------------------------------------------------------------
  */
 
@@ -142,8 +164,8 @@ START_TEST(password)
 	fd = dial();
 	version(fd, "RFB 003.008\n");
 	get(fd, b, 2);
-	say(fd, "\1\1\1\1", 4);
-	expect_end(fd);
+	say(fd, "\1", 1);
+	ck_assert_uint_eq(hear_up_to(fd, b, 4), 0);
 	close(fd);
 }
 END_TEST
@@ -209,6 +231,12 @@ START_TEST(sends_what_changed_and_no_more)
 		take_update(fd, &view);
 	}
 	ck_assert_uint_eq(seen(&view, 0, 0), 0x222222);
+	/* The same when the screen has gone to sleep meanwhile. */
+	draw(0, 0, 1, 1, 0x444444);
+	expect_silence(fd, 3 * DISPLAY_IDLE_MS);
+	request(fd, true, 0, 0, WIDTH, HEIGHT);
+	take_update(fd, &view);
+	ck_assert_uint_eq(seen(&view, 0, 0), 0x444444);
 	/* Elsewhere than what is asked for. */
 	request(fd, true, 128, 0, 10, 10);
 	draw(0, 0, 1, 1, 0x333333);
@@ -1055,6 +1083,7 @@ int main(void)
 	TCase *tc = tcase_create("rfb"), *random = tcase_create("random");
 	const TTest *const tests[] = {
 		begins_in_all_versions,
+		who_says_nothing_is_sent_away,
 		password,
 		no_password_is_nobodys_password,
 		shows_the_screen,
