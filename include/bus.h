@@ -49,7 +49,7 @@ struct io_region {
 	/*
 	 * Writes to late_len bytes at `late` may reach the handler later, where the host can do so
 	 * cheaply: before any other access of the CPU that made them. For registers that do nothing
-	 * by themselves.
+	 * by themselves. bus_late changes late_len.
 	 */
 	uint64_t late;
 	unsigned late_len;
@@ -87,6 +87,9 @@ void bus_fini(struct bus *b);
 
 void bus_map(struct bus *b, struct io_region *r, uint64_t base);
 void bus_unmap(struct io_region *r);
+/* Another late_len, for a region that is mapped to b or to nothing; what is kept back comes still.
+ */
+void bus_late(struct bus *b, struct io_region *r, unsigned late_len);
 static inline bool bus_mapped(const struct io_region *r)
 {
 	return r->bus != NULL;

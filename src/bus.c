@@ -319,13 +319,13 @@ void bus_fini(struct bus *b)
 	pthread_mutex_destroy(&b->lock);
 }
 
-/* Without memory for it, writes just come in time. */
-static void keep_back(struct bus *b, struct io_region *r)
+/* Without memory for it, writes just come in time. It rests until doorbell_set. */
+static struct bus_doorbell *keep_back(struct bus *b, struct io_region *r)
 {
 	struct bus_doorbell *d = r->late_len ? malloc(sizeof(*d)) : NULL;
 
 	if (!d)
-		return;
+		return NULL;
 	*d = (struct bus_doorbell){ .next = b->doorbells,
 				    .region = r,
 				    .off = r->late,
@@ -333,6 +333,37 @@ static void keep_back(struct bus *b, struct io_region *r)
 				    .match = BUS_DOORBELL_ANY,
 				    .eventfd = BUS_DOORBELL_LATE };
 	b->doorbells = d;
+	return d;
+}
+
+static void keep_back_no_more(struct bus *b, const struct io_region *r)
+{
+	struct bus_doorbell **p = &b->doorbells, *d;
+
+	while (*p && ((*p)->region != r || (*p)->eventfd != BUS_DOORBELL_LATE))
+		p = &(*p)->next;
+	d = *p;
+	if (!d)
+		return;
+	doorbell_set(b, d, false);
+	*p = d->next;
+	free(d);
+}
+
+void bus_late(struct bus *b, struct io_region *r, unsigned late_len)
+{
+	const struct segment *s;
+	struct bus_doorbell *d;
+
+	pthread_mutex_lock(&b->lock);
+	keep_back_no_more(b, r);
+	r->late_len = late_len;
+	d = r->bus ? keep_back(b, r) : NULL;
+	if (d) {
+		s = view_find(atomic_load(&b->view), r->base + r->late);
+		doorbell_set(b, d, s && s->region == r);
+	}
+	pthread_mutex_unlock(&b->lock);
 }
 
 void bus_map(struct bus *b, struct io_region *r, uint64_t base)

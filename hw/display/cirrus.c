@@ -27,7 +27,6 @@ enum { HIDDEN_DAC_READS = 4, CURSOR_ENTRIES = 16 };
 enum { UNLOCK_BITS = 0x17, EEPROM_DDC = 0x40, DDC_LINES = 0x84, CONFIG_PCI = 0x20 };
 /* Memory's size: 64 bits wide, and two banks; a half or a quarter of it. */
 enum { DRAM_SIZE = 0x98, DRAM_1M = 0x10, DRAM_2M = 0x18, DRAM_4M = 0x98 };
-enum { BLT_START = 0x02, BLT_AUTOSTART = 0x80 };
 
 /* Bits that keep what is written. */
 static const uint8_t seq_bits[CIRRUS_SEQ] = {
@@ -156,17 +155,23 @@ static void blt_control(struct cirrus *c, uint8_t val)
 	*kept = cirrus_blt_control(&c->blt, *kept, val);
 }
 
-/* Of GR9 on, and the two below that hold colours. */
+/*
+ * Of GR9 on, and the two below that hold colours. From GR10 on they are for the BitBLT engine: they
+ * change nothing else, unless they start it.
+ */
 static void gr_set(struct cirrus *c, unsigned i, uint8_t val)
 {
+	bool autostart = i == GR_BLT_DST_HIGH && c->gr[GR_BLT_START] & BLT_AUTOSTART;
+
 	if (i == GR_BLT_START) {
 		blt_control(c, val);
 	} else {
 		c->gr[i] = val & gr_bits[i];
-		if (i == GR_BLT_DST_HIGH && c->gr[GR_BLT_START] & BLT_AUTOSTART)
+		if (autostart)
 			blt_control(c, c->gr[GR_BLT_START] | BLT_START);
 	}
-	changed(c);
+	if (i < GR_BACKGROUND1 || i == GR_BLT_START || autostart)
+		changed(c);
 }
 
 static uint8_t gr_get(const struct cirrus *c, unsigned i)

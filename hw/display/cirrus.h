@@ -21,6 +21,7 @@ enum {
 	CIRRUS_MMIO_VGA = 0x20, /* ports 0x3c0 to 0x3df, from 0 on */
 	CIRRUS_MMIO_BLT = 0x100, /* CIRRUS_MMIO_BLT_LEN bytes from here on */
 	CIRRUS_MMIO_BLT_LEN = 0x100,
+	CIRRUS_MMIO_LATE = 0x40, /* that many of them may come late, when cirrus_late says so */
 	CIRRUS_CURSOR_MEM = 16 << 10, /* the end of memory: cursors' images */
 };
 
@@ -64,6 +65,7 @@ enum cirrus_crtc {
 
 enum { CIRRUS_ID = 0xb8, CIRRUS_UNLOCKED = 0x12, CIRRUS_LOCKED = 0x0f };
 enum { CURSOR_ON = 0x01, CURSOR_DAC = 0x02, CURSOR_64 = 0x04 };
+enum { BLT_START = 0x02, BLT_AUTOSTART = 0x80 }; /* GR_BLT_START */
 /* GR_EXTENSIONS */
 enum {
 	EXT_DUAL_BANK = 0x01,
@@ -119,6 +121,11 @@ uint64_t cirrus_linear_read(struct cirrus *c, uint32_t off, unsigned size);
 void cirrus_linear_write(struct cirrus *c, uint32_t off, uint64_t val, unsigned size);
 /* Whether BAR 0's first bytes are memory and no more: the guest may have them directly. */
 bool cirrus_direct(const struct cirrus *c);
+/*
+ * Whether the first CIRRUS_MMIO_LATE bytes of the BitBLT engine's registers only say what the next
+ * blit is to be: none of them starts it, and the colours are of no use to the memory's planes.
+ */
+bool cirrus_late(const struct cirrus *c);
 uint32_t cirrus_window(const struct vga *v, uint32_t off);
 /* For vga_window.c: the banks, when they are memory and no more. */
 unsigned cirrus_windows(const struct vga *v, struct vga_window *w);

@@ -45,6 +45,11 @@ bool cirrus_direct(const struct cirrus *c)
 	return !c->blt.waits && !special(c) && !mmio_at(c, CONFIG_MMIO_LINEAR);
 }
 
+bool cirrus_late(const struct cirrus *c)
+{
+	return cirrus_packed(c) && !(c->gr[GR_BLT_START] & BLT_AUTOSTART);
+}
+
 void cirrus_access(struct cirrus *c)
 {
 	struct vga *v = &c->vga;

@@ -9,6 +9,9 @@
  * data, or a write is to do more than store a byte, the memory goes, and comes back only after a
  * few accesses that it would have spared: many small blits do not change the map each time.
  *
+ * Writes to registers that only describe a blit may come late, together with the one that starts
+ * it, while that is all that they do (cirrus_late).
+ *
  * Registers: vCPU threads, dev->lock. BARs: any vCPU thread, the PCI config lock held. Both kinds
  * change the map, under map_lock, which comes after these two and before the map's.
  */
@@ -113,8 +116,12 @@ static void map(struct cirrus_pci *p)
 static void access_changed(struct cirrus *c)
 {
 	struct cirrus_pci *p = (struct cirrus_pci *)c;
+	struct cirrus_dev *d = dev_of(p);
+	unsigned late = cirrus_late(c) ? CIRRUS_MMIO_LATE : 0;
 
 	pthread_mutex_lock(&p->map_lock);
+	if (d->regs.late_len != late)
+		bus_late(&d->dev.m->mmio, &d->regs, late);
 	p->direct = cirrus_direct(c);
 	if (!p->direct)
 		p->spared = 0;
@@ -286,6 +293,7 @@ static void make_bars(struct cirrus_dev *d)
 	pci_bar_init(&d->fn, BAR_FRAMEBUFFER, PCI_BAR_MEM | PCI_BAR_PREFETCH, CIRRUS_APERTURE);
 	pci_bar_add(&d->fn, BAR_FRAMEBUFFER, &d->framebuffer, 0);
 	d->regs = region(d, "cirrus-registers", &regs_ops, CIRRUS_MMIO_LEN);
+	d->regs.late = CIRRUS_MMIO_BLT;
 	pci_bar_init(&d->fn, BAR_REGS, PCI_BAR_MEM, CIRRUS_MMIO_LEN);
 	pci_bar_add(&d->fn, BAR_REGS, &d->regs, 0);
 	/* It decodes the ports of a VGA, which no BAR tells of. */

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The Cirrus card under SeaBIOS and its VGA BIOS: guests/boot16/vbe.S sets VBE modes and draws, and
-# what is shown is compared pixel by pixel.
+# The Cirrus card: blits, by a bare-metal guest; and under SeaBIOS and its VGA BIOS, where
+# guests/boot16/vbe.S sets VBE modes and draws, and what is shown is compared pixel by pixel.
+
+t_blt() { checked blt -vga cirrus -append bench=20; }
 
 need_cirrus_bios() {
 	need_kvm

@@ -445,12 +445,24 @@ START_TEST(late_writes)
 	ck_assert_uint_eq(bell.addr, 0x2008);
 	bus_map(&bus, &r2, 0x2008);
 	ck_assert_uint_eq(bell.active, 0);
+	bus_late(&bus, &r1, 0); /* while another covers it */
+	bus_late(&bus, &r1, 8);
+	ck_assert_uint_eq(bell.active, 0);
 	bus_unmap(&r2);
 	ck_assert_uint_eq(bell.active, 1);
+	bus_late(&bus, &r1, 0);
+	ck_assert_uint_eq(bell.active, 0);
+	ck_assert_ptr_null(bus.doorbells);
+	bus_late(&bus, &r1, 4);
+	ck_assert_uint_eq(bell.active, 1);
+	ck_assert_uint_eq(bell.addr, 0x2008);
 	bus_unmap(&r1);
 	ck_assert_uint_eq(bell.active, 0);
 	ck_assert_ptr_null(bus.doorbells);
-	r1.late_len = 0;
+	bus_late(&bus, &r1, 0); /* not mapped: for the next time */
+	bus_map(&bus, &r1, 0x1000);
+	ck_assert_uint_eq(bell.active, 0);
+	bus_unmap(&r1);
 }
 END_TEST
 

@@ -292,6 +292,54 @@ START_TEST(cursor_palette_is_another)
 }
 END_TEST
 
+static struct {
+	uint64_t addr;
+	unsigned size, active;
+} late;
+
+static int late_set(void *ctx, bool mmio, uint64_t addr, unsigned size, int64_t match, int eventfd,
+		    bool add)
+{
+	ck_assert_int_eq(eventfd, BUS_DOORBELL_LATE);
+	ck_assert(mmio);
+	late.addr = addr;
+	late.size = size;
+	late.active += add ? 1 : -1;
+	return 0;
+}
+
+/* What describes a blit may come late, unless it starts one or is of use to planes. */
+START_TEST(late_registers)
+{
+	static const struct bus_doorbell_ops ops = { .set = late_set };
+
+	memset(&late, 0, sizeof(late));
+	fake.m.mmio.doorbell_ops = &ops;
+	put(GR, 0x31, 0);
+	ck_assert_uint_eq(late.active, 0);
+	put(SEQ, 7, 1);
+	ck_assert_uint_eq(late.active, 1);
+	ck_assert_uint_eq(late.addr, REGISTERS + 0x100);
+	ck_assert_uint_eq(late.size, 0x40);
+	poke(REGISTERS + 0x140, 0x80);
+	ck_assert_uint_eq(late.active, 0);
+	set_bar(VGA, 1, REGISTERS + MIB);
+	ck_assert_uint_eq(late.active, 0);
+	poke(REGISTERS + MIB + 0x140, 0);
+	ck_assert_uint_eq(late.active, 1);
+	ck_assert_uint_eq(late.addr, REGISTERS + MIB + 0x100);
+	set_bar(VGA, 1, REGISTERS);
+	ck_assert_uint_eq(late.active, 1);
+	ck_assert_uint_eq(late.addr, REGISTERS + 0x100);
+	put(SEQ, 7, 0);
+	ck_assert_uint_eq(late.active, 0);
+	put(SEQ, 7, 1);
+	machine_reset_devices(&fake.m);
+	ck_assert_uint_eq(late.active, 0);
+	fake.m.mmio.doorbell_ops = NULL;
+}
+END_TEST
+
 START_TEST(registers_in_memory)
 {
 	static const uint8_t blt[] = { 0x00, 0x10, 0x12, 0x14, 0x01, 0x11, 0x13, 0x15, 0x20,
@@ -711,6 +759,7 @@ int main(void)
 		command_register_decides_who_answers,
 		hidden_dac_after_four_reads,
 		cursor_palette_is_another,
+		late_registers,
 		registers_in_memory,
 		banks,
 		planes_beyond_256_kib,
