@@ -50,7 +50,9 @@ void assist_vcpu_free(struct vcpu *v);
  */
 int assist_exit(struct vcpu *v);
 
-/* [vcpu] After every exit that was handled, when v->assist is set: looks whether the IDT changed.
+/*
+ * [vcpu] After every exit that was handled, when v->assist is set: looks whether the IDT changed,
+ * and says what registers the next exit is to bring.
  */
 void assist_poll(struct vcpu *v);
 

@@ -45,7 +45,7 @@ struct vcpu {
 	struct exit_record ring[EXIT_RING];
 	unsigned ring_pos; /* total number written */
 	bool dead; /* under vm->lock: a report has been made; does not run again until reset */
-	bool synced; /* run->s.regs holds the registers (KVM_CAP_SYNC_REGS) */
+	uint64_t synced; /* KVM_SYNC_X86_*: what of run->s.regs holds the registers */
 	unsigned watch_seq; /* memmap_written's */
 	struct vcpu_init *init; /* power-on state, for resets */
 	struct assist_vcpu *assist; /* NULL on hardware KVM */
@@ -55,7 +55,7 @@ struct vcpu {
 #define VCPU_REQ_CALL 2u
 #define VCPU_REQ_QUIT 4u
 
-/* [vcpu] State. 0 or -errno. Get of regs and sregs is free right after an exit with SYNC_REGS. */
+/* [vcpu] State. 0 or -errno. What v->synced names is free to get. */
 int vcpu_get_regs(struct vcpu *v, struct kvm_regs *r);
 int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r);
 int vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *s);

@@ -125,20 +125,29 @@ int assist_gates_wrmsr(struct vcpu *v)
 	return r < 0 ? r : 1;
 }
 
+/* Whether the assist looks at the special registers of such an exit. */
+static bool needs_sregs(uint32_t exit_reason)
+{
+	return exit_reason == KVM_EXIT_DEBUG || exit_reason == KVM_EXIT_INTERNAL_ERROR;
+}
+
 void assist_poll(struct vcpu *v)
 {
 	struct assist_vcpu *a = v->assist;
+	bool due = ++a->polls % 16 == 0;
 	struct kvm_sregs s;
 
 	/*
-	 * No exit tells of a new IDT or a changed gate. Look now and then: at once
-	 * when the IDT is elsewhere, else at every 16th exit.
+	 * No exit tells of a new IDT or a changed gate. Look at every 16th exit; where the
+	 * registers have come with the exit, at once when the IDT is elsewhere.
 	 */
-	if (a->stepping || vcpu_get_sregs(v, &s) < 0)
-		return;
-	if (s.idt.base == a->idt_base && ++a->polls % 16)
-		return;
-	watch(a, &s);
+	if (!a->stepping && (due || v->synced & KVM_SYNC_X86_SREGS) &&
+	    vcpu_get_sregs(v, &s) == 0 && (due || s.idt.base != a->idt_base))
+		watch(a, &s);
+	/* Exits of a kind come in rows: the next one is expected to be like this. */
+	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
+	if (needs_sregs(v->run->exit_reason))
+		v->run->kvm_valid_regs |= KVM_SYNC_X86_SREGS;
 }
 
 int assist_gates_reset(struct vcpu *v)
@@ -197,7 +206,7 @@ static int enter_handler(struct assist_vcpu *a, const struct kvm_sregs *s, uint6
 
 /*
  * The way of every system call and page fault of the guest: registers come and
- * go with KVM_RUN (SYNC_REGS), so that a system call takes no ioctl but that.
+ * go with KVM_RUN (SYNC_REGS), so that a system call rarely takes an ioctl but that.
  */
 static int at_page_fault(struct assist_vcpu *a, struct kvm_regs *g, const struct kvm_sregs *s)
 {

@@ -363,9 +363,11 @@ static void *vcpu_main(void *arg)
 		code = errno;
 		late_writes(v);
 		if (rc < 0) {
-			v->synced = v->assist && (code == EINTR || code == EAGAIN);
-			if (code == EINTR || code == EAGAIN)
+			v->synced = 0;
+			if (code == EINTR || code == EAGAIN) {
+				v->synced = v->run->kvm_valid_regs;
 				continue;
+			}
 			if (code == EFAULT && memmap_written(&v->vm->m.map, &v->watch_seq))
 				continue;
 			report_guest_death(v, "KVM_RUN failed: %s", strerror(code));
@@ -373,7 +375,7 @@ static void *vcpu_main(void *arg)
 			mark_dead(v);
 			continue;
 		}
-		v->synced = v->assist != NULL;
+		v->synced = v->run->kvm_valid_regs;
 		if (dispatch(v))
 			mark_dead(v);
 		else if (v->assist)

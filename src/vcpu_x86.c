@@ -6,6 +6,8 @@
  *
  * With KVM_CAP_SYNC_REGS the registers lie in the shared struct kvm_run after
  * each exit, which saves an ioctl each way; used where the assist needs them often.
+ * Special registers are dear to a software KVM, as much as the rest of an exit by a port:
+ * it is asked for them only when the assist is likely to look (assist_poll).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -66,7 +68,7 @@ static int kvm(struct vcpu *v, unsigned long request, void *arg)
 
 int vcpu_get_regs(struct vcpu *v, struct kvm_regs *r)
 {
-	if (v->synced) {
+	if (v->synced & KVM_SYNC_X86_REGS) {
 		*r = v->run->s.regs.regs;
 		return 0;
 	}
@@ -85,7 +87,7 @@ int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r)
 
 int vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *s)
 {
-	if (v->synced) {
+	if (v->synced & KVM_SYNC_X86_SREGS) {
 		*s = v->run->s.regs.sregs;
 		return 0;
 	}
@@ -97,6 +99,7 @@ int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *s)
 	if (v->synced) {
 		v->run->s.regs.sregs = *s;
 		v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+		v->synced |= KVM_SYNC_X86_SREGS;
 		return 0;
 	}
 	return kvm(v, KVM_SET_SREGS, (void *)(uintptr_t)s);
@@ -241,7 +244,7 @@ static int restore_init(struct vcpu *v)
 	struct kvm_debugregs dr = { .dr6 = 0xffff0ff0, .dr7 = 0x400 };
 	int rc;
 
-	v->synced = false; /* what follows goes by ioctl, and leaves run->s.regs stale */
+	v->synced = 0; /* what follows goes by ioctl, and leaves run->s.regs stale */
 	v->run->kvm_dirty_regs = 0;
 	rc = kvm(v, KVM_SET_SREGS, &v->init->sregs);
 	rc = rc ? rc : kvm(v, KVM_SET_LAPIC, &v->init->lapic);
@@ -283,7 +286,7 @@ int vcpu_reset(struct vcpu *v, const struct boot_entry *entry, struct err *e)
 		return err_set(e, ERR_HOST, -rc, "KVM refused the power-on state of CPU %u: %s",
 			       v->id, strerror(-rc));
 	if (v->vm->assist) {
-		v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+		v->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
 		return assist_vcpu_reset(v, e);
 	}
 	return 0;
