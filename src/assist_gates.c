@@ -141,8 +141,8 @@ void assist_poll(struct vcpu *v)
 	 * No exit tells of a new IDT or a changed gate. Look at every 16th exit; where the
 	 * registers have come with the exit, at once when the IDT is elsewhere.
 	 */
-	if (!a->stepping && (due || v->synced & KVM_SYNC_X86_SREGS) &&
-	    vcpu_get_sregs(v, &s) == 0 && (due || s.idt.base != a->idt_base))
+	if (!a->stepping && (due || v->synced & KVM_SYNC_X86_SREGS) && vcpu_get_sregs(v, &s) == 0 &&
+	    (due || s.idt.base != a->idt_base))
 		watch(a, &s);
 	/* Exits of a kind come in rows: the next one is expected to be like this. */
 	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS;

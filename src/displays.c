@@ -20,10 +20,7 @@ const struct display_class *const display_classes[] = {
 #ifdef POSADA_SDL
 	&display_sdl,
 #endif
-	&display_text,
-	&display_vnc,
-	&display_web,
-	NULL,
+	&display_text, &display_vnc, &display_web, NULL,
 };
 
 static const struct display_class *find(const char *name, size_t len)
