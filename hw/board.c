@@ -16,6 +16,7 @@
 #include "ide.h"
 #include "log.h"
 #include "machine.h"
+#include "nic.h"
 #include "opts.h"
 
 #define MAX_SERIAL 4
@@ -329,7 +330,9 @@ int board_add_devices(struct machine *m, const struct config *cfg, const char *d
 		return err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	rc = open_all(m, cfg, &list, e);
 	rc = rc ? rc : add_flash(m, &list, e);
+	rc = rc ? rc : nic_add_netdevs(m, cfg, e);
 	rc = rc ? rc : add_all(m, cfg, &list, disk, ide, e);
+	rc = rc ? rc : nic_add(m, cfg, e);
 	free(list.e);
 	for (struct blk *b = NULL; !rc && (b = blk_next(m->blks, b));)
 		if (!blk_attached(b))

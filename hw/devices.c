@@ -25,6 +25,8 @@
 	X(virtio_rng_mmio) \
 	X(virtio_blk_pci) \
 	X(virtio_blk_mmio) \
+	X(virtio_net_pci) \
+	X(virtio_net_mmio) \
 	X(fw_cfg) \
 	X(bios_messages) \
 	X(pflash) \

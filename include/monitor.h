@@ -101,6 +101,10 @@ json_t *mon_port_in(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_port_out(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_memsave(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_pmemsave(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_query_network(struct mon *m, const json_t *args, struct err *e); /* monitor_net.c */
+void mon_print_network(FILE *f, const struct mon *m, const json_t *r);
+json_t *mon_set_link(struct mon *m, const json_t *args, struct err *e);
+json_t *mon_text_set_link(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_query_balloon(struct mon *m, const json_t *args, struct err *e); /* monitor_balloon.c */
 json_t *mon_qmp_balloon(struct mon *m, const json_t *args, struct err *e);
 json_t *mon_text_balloon(struct mon *m, const json_t *args, struct err *e);

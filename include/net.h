@@ -22,6 +22,7 @@
 
 struct err;
 struct loop;
+struct machine;
 struct net;
 struct net_set;
 struct opts;
@@ -76,6 +77,13 @@ struct net_stats {
 int net_attach(struct net_set *s, const char *id, const struct net_client *c, void *ctx,
 	       struct loop *l, struct net **out, struct err *e);
 void net_detach(struct net *n);
+/*
+ * The address of the card on n, until net_detach: text is that of mac=, which no other card of
+ * the machine may have. NULL: one that is the guest's own (see src/net/mac.c).
+ */
+int net_mac_choose(struct net *n, const struct machine *m, const char *text, uint8_t mac[6],
+		   struct err *e);
+bool net_mac_get(const struct net *n, uint8_t mac[6]); /* false: no card */
 const struct net_caps *net_caps(const struct net *n);
 const char *net_id(const struct net *n);
 bool net_link(const struct net *n);
@@ -98,6 +106,8 @@ ssize_t net_recv(struct net *n, unsigned queue, const struct iovec *iov, unsigne
  * writable comes. iov may be read by others until it returns, not after.
  */
 ssize_t net_send(struct net *n, unsigned queue, const struct iovec *iov, unsigned n_iov);
+/* A card has dropped a frame of its own accord, sent by its guest or received for it. */
+void net_dropped(struct net *n, unsigned queue, bool sent);
 /* Frames were sent: all that has been gathered goes out now. After each batch. */
 void net_flush(struct net *n, unsigned queue);
 
@@ -115,6 +125,7 @@ int net_add_opts(struct net_set *s, const char *type, const char *id, struct opt
 void net_new_id(struct net_set *s, char *id, size_t len);
 /* -netdev help, and -netdev TYPE,help. */
 void net_help(const char *type, FILE *f);
+bool net_type_known(const char *type);
 /* The cable is pulled out, or put in again: nothing passes while it is out. */
 int net_set_link(struct net_set *s, const char *id, bool up, struct err *e);
 /* The i-th in order of creation; NULL: there are no more. */

@@ -22,6 +22,8 @@
 #include "display_class.h"
 #include "err.h"
 #include "keymap.h"
+#include "net.h"
+#include "nic.h"
 #include "object.h"
 #include "opts.h"
 #include "props.h"
@@ -484,6 +486,42 @@ static int add_drive(struct config *cfg, const char *arg, struct err *e)
 	return CMDLINE_DONE;
 }
 
+static int add_netdev(struct config *cfg, const char *arg, struct err *e)
+{
+	size_t type = strcspn(arg, ",");
+	char name[NET_NAME];
+
+	if (strcmp(arg, "help") && strcmp(arg, "?") && strcmp(arg + type, ",help") &&
+	    strcmp(arg + type, ",?"))
+		return config_add(&cfg->netdev, arg, e);
+	snprintf(name, sizeof(name), "%.*s", (int)type, arg);
+	net_help(arg[type] ? name : NULL, stdout);
+	return CMDLINE_DONE;
+}
+
+static int add_nic(struct config *cfg, const char *arg, struct err *e)
+{
+	size_t type = strcspn(arg, ",");
+	char name[NET_NAME];
+
+	if (strcmp(arg, "help") && strcmp(arg, "?") && strcmp(arg + type, ",help") &&
+	    strcmp(arg, "model=help") && strcmp(arg + type, ",model=help"))
+		return config_add(&cfg->nic, arg, e);
+	snprintf(name, sizeof(name), "%.*s", (int)type, arg);
+	net_help(strstr(arg, ",help") ? name : NULL, stdout);
+	nic_help(stdout);
+	return CMDLINE_DONE;
+}
+
+static int add_net(struct config *cfg, const char *arg, struct err *e)
+{
+	if (strcmp(arg, "help") && strcmp(arg, "?"))
+		return config_add(&cfg->net, arg, e);
+	net_help(NULL, stdout);
+	nic_help(stdout);
+	return CMDLINE_DONE;
+}
+
 static int add_object(struct config *cfg, const char *arg, struct err *e)
 {
 	if (strcmp(arg, "help") && strcmp(arg, "?"))
@@ -539,7 +577,10 @@ static const struct option options[] = {
 	{ "cdrom", "FILE", "an ISO image in the CD drive, which is in the place of -hdc", set_cdrom },
 	{ "snapshot", NULL, "writes go to temporary files; 'commit' in the monitor keeps them", set_snapshot },
 	{ "object", "iothread|secret,id=ID[,...]", "a thread for devices' I/O, or an image's passphrase; -object help", add_object },
-	{ "nodefaults", NULL, "no serial port, monitor and CD drive that were not asked for", set_nodefaults },
+	{ "nodefaults", NULL, "no serial port, monitor, CD drive and network that were not asked for", set_nodefaults },
+	{ "nic", "TYPE[,model=M][,mac=A][,...]|none", "a network card and what carries its frames; none: no network card\n(default user, with virtio-net); -nic help lists types and models", add_nic, "Networks" },
+	{ "netdev", "TYPE,id=ID[,...]", "what carries the frames of a -device that has netdev=ID; -netdev help,\n-netdev TYPE,help", add_netdev },
+	{ "net", "nic[,model=M][,macaddr=A]|TYPE[,...]|none", "the older form: the first -net nic is on the first of the other -net, and so on", add_net },
 	{ "monitor", "BACKEND", "text monitor: stdio, unix:PATH,server=on,wait=off, ... or none", add_monitor, "Control" },
 	{ "qmp", "BACKEND", "JSON monitor (QMP), as in -qmp unix:PATH,server=on,wait=off", add_qmp },
 	{ "mon", "chardev=ID[,mode=readline|control]", "a monitor on a -chardev", add_mon },
@@ -669,7 +710,8 @@ void cmdline_free(struct config *cfg)
 				    &cfg->device, &cfg->qmp,           &cfg->monitor,
 				    &cfg->mon,    &cfg->drive,         &cfg->blockdev,
 				    &cfg->object, &cfg->firmware_dirs, &cfg->fw_cfg,
-				    &cfg->files };
+				    &cfg->files,  &cfg->netdev,        &cfg->nic,
+				    &cfg->net };
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		free(lists[i]->s);

@@ -644,6 +644,15 @@ const struct mon_cmd mon_cmds[] = {
 	{ .qmp = "query-chardev", .text = "info chardev", .help = "character backends",
 	  .run = query_chardev, .print = print_chardev },
 
+	{ .qmp = "x-query-network", .text = "info network",
+	  .help = "networks and cards, their addresses, links and what passed",
+	  .run = mon_query_network, .print = mon_print_network },
+	{ .qmp = "set_link", .args = { ARG("name", MON_STR), ARG("up", MON_BOOL) },
+	  .help = "pull a network's cable out, or put it in again", .run = mon_set_link },
+	{ .text = "set_link", .args = { ARG("name", MON_STR), ARG("state", MON_STR) },
+	  .help = "pull a network's cable out (off), or put it in again (on)",
+	  .run = mon_text_set_link },
+
 	{ .qmp = "balloon", .args = { ARG("value", MON_INT) },
 	  .help = "ask the guest to do with so many bytes of memory", .run = mon_qmp_balloon },
 	{ .text = "balloon", .args = { ARG("mib", MON_INT) },

@@ -31,6 +31,11 @@ static const struct net_class *class_find(const char *name)
 	return NULL;
 }
 
+bool net_type_known(const char *type)
+{
+	return class_find(type) != NULL;
+}
+
 static struct net *find(const struct net_set *s, const char *id)
 {
 	struct net *n = s->first;
@@ -137,6 +142,7 @@ int net_add_opts(struct net_set *s, const char *type, const char *id, struct opt
 	n->set = s;
 	n->main = s->main;
 	n->up = true;
+	n->mac_claim = -1;
 	n->id = strdup(id);
 	rc = n->id ? open_backend(n, o, e) : err_set(e, ERR_HOST, ENOMEM, "out of memory");
 	if (rc) {
@@ -220,6 +226,7 @@ void net_detach(struct net *n)
 		return;
 	n->cls->stop(n);
 	n->client = NULL;
+	net_mac_release(n);
 }
 
 const struct net_caps *net_caps(const struct net *n)
@@ -313,6 +320,14 @@ ssize_t net_send(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 	st->tx_frames++;
 	st->tx_bytes += whole - n->hdr_len;
 	return (ssize_t)whole;
+}
+
+void net_dropped(struct net *n, unsigned queue, bool sent)
+{
+	if (sent)
+		n->stats[queue].tx_dropped++;
+	else
+		n->stats[queue].rx_dropped++;
 }
 
 void net_flush(struct net *n, unsigned queue)

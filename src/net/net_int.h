@@ -30,6 +30,9 @@ struct net_class {
 	void (*describe)(const struct net *n, char *text, size_t len);
 };
 
+/* The card goes: its address is free again. */
+void net_mac_release(struct net *n);
+
 struct net {
 	const struct net_class *cls;
 	char *id;
@@ -43,6 +46,9 @@ struct net {
 	struct loop *loop;
 	unsigned hdr_len, queues;
 	_Atomic bool up; /* set_link */
+	bool has_mac;
+	int mac_claim; /* a socket whose name says that the address is taken on this host, or -1 */
+	uint8_t mac[6];
 
 	struct net_stats stats[NET_QUEUES_MOST];
 	struct net *next;
