@@ -20,12 +20,13 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "props.h"
+
 struct err;
 struct loop;
 struct net;
 struct net_set;
 struct opts;
-struct prop;
 
 enum {
 	NET_QUEUES_MOST = 16, /* pairs */
@@ -113,6 +114,13 @@ int net_add_opts(struct net_set *s, const char *type, const char *id, struct opt
 		 struct err *e);
 /* An id that no backend has: "net0" ... For -nic. */
 void net_new_id(struct net_set *s, char *id, size_t len);
+/*
+ * -object filter-dump: what net_dump_props says. The file is made with its backend, so before
+ * net_add; net_set_check, when all are there, finds those whose netdev= does not exist.
+ */
+extern const struct prop net_dump_props[];
+int net_dump_add(struct net_set *s, struct opts *o, struct err *e);
+int net_set_check(struct net_set *s, struct err *e);
 /* -netdev help, and -netdev TYPE,help. */
 void net_help(const char *type, FILE *f);
 /* The cable is pulled out, or put in again: nothing passes while it is out. */
