@@ -657,7 +657,7 @@ END_TEST
 /* Sends frames of many flows; how many came by each of the queues. */
 static void spread(unsigned count[4])
 {
-	static uint8_t out[200], in[2000];
+	static uint8_t out[200], in[4000];
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
 				  .sll_protocol = htons(ETHERTYPE_IP),
 				  .sll_ifindex = (int)if_nametoindex("tap0") };
