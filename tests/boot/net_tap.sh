@@ -12,6 +12,7 @@ new_net() {
 		ip address add 10.77.0.1/24 dev tap0 && ip link set tap0 mtu 9000 up
 		echo $? >'"$T/net_up"'; exec sleep 600' &
 	netns=$!
+	trap 'kill $netns 2>/dev/null || :' EXIT
 	read -r made <"$T/net_up"
 	[ "$made" = 0 ] || fail "no network: $made"
 	printf '#!/bin/sh\nexec nsenter -U -n --preserve-credentials -t %s %s "$@"\n' "$netns" "$POSADA" >"$T/posada"
@@ -29,7 +30,7 @@ link() { # on|off
 }
 # The guest in the background, its interface set up with this MTU.
 guest_on_tap() { # MTU [OPTION OF -netdev]
-	linux_in_background -netdev "tap,id=n0,ifname=tap0,script=no,downscript=no$2" \
+	linux_in_background -netdev "tap,id=n0,ifname=tap0,script=no,downscript=no${2:-}" \
 		-device virtio-net-pci,netdev=n0,mac=52:54:00:77:00:02
 	in_guest -s "ip link set eth0 mtu $1 up && ip address add 10.77.0.2/24 dev eth0 && echo net_\"\"is_up\r" -e '^net_is_up'
 }
@@ -37,8 +38,6 @@ end_net() {
 	kill -TERM "$vm"
 	wait_vm
 	expect_status 0
-	kill "$netns"
-	wait "$netns" || :
 }
 
 limit[linux_net_tap]=290
@@ -51,7 +50,7 @@ t_linux_net_tap() { # ping and files both ways, a pcap of it
 	mkdir "$T/www"
 	head -c 2097152 /dev/urandom >"$T/www/file"
 	sum=$(md5sum <"$T/www/file" | cut -c1-32)
-	in_net busybox httpd -f -p 10.77.0.1:8000 -h "$T/www" &
+	(exec nsenter -U -n --preserve-credentials -t "$netns" busybox httpd -f -p 10.77.0.1:8000 -h "$T/www") &
 	server=$!
 	in_guest -s 'mkdir -p /tmp/www; until wget -q -O /tmp/www/file http://10.77.0.1:8000/file; do :; done; md5sum /tmp/www/file\r' -e "^$sum"
 	kill "$server"
@@ -83,11 +82,12 @@ t_linux_net_tap_link() { # frames of 9000 bytes; the cable is pulled out and put
 
 t_net_tap_bad() {
 	need_root
+	need_kvm
 	need setpriv
 	# Somebody without rights, in the host's own network: nothing is made.
 	cp "$POSADA" "$T/posada"
 	chmod 755 "$T/posada"
-	run setpriv --reuid 65534 --regid 65534 --clear-groups "$T/posada" -nographic \
+	run setpriv --reuid 65534 --regid "$(stat -c %g /dev/kvm)" --clear-groups "$T/posada" -nographic \
 		-netdev tap,id=n0,ifname=posada-none -device virtio-net-pci,netdev=n0
 	refused 71 'ifname=posada-none: there is no such tap, and this user may not make one' 'sudo ip tuntap add dev posada-none mode tap user'
 	new_net
@@ -97,6 +97,4 @@ t_net_tap_bad() {
 	refused 71 'br=nobridge: there is no such bridge' 'ip link add nobridge type bridge'
 	vm -nographic -netdev tap,id=n0,ifname=tap0,vhost=on -device virtio-net-pci,netdev=n0
 	refused 64 'vhost=on: not supported' 'vhost=off'
-	kill "$netns"
-	wait "$netns" || :
 }
