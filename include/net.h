@@ -20,13 +20,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "props.h"
+
 struct err;
 struct loop;
 struct machine;
 struct net;
 struct net_set;
 struct opts;
-struct prop;
 
 enum {
 	NET_QUEUES_MOST = 16, /* pairs */
@@ -123,6 +124,13 @@ int net_add_opts(struct net_set *s, const char *type, const char *id, struct opt
 		 struct err *e);
 /* An id that no backend has: "net0" ... For -nic. */
 void net_new_id(struct net_set *s, char *id, size_t len);
+/*
+ * -object filter-dump: what net_dump_props says. The file is made with its backend, so before
+ * net_add; net_set_check, when all are there, finds those whose netdev= does not exist.
+ */
+extern const struct prop net_dump_props[];
+int net_dump_add(struct net_set *s, struct opts *o, struct err *e);
+int net_set_check(struct net_set *s, struct err *e);
 /* -netdev help, and -netdev TYPE,help. */
 void net_help(const char *type, FILE *f);
 bool net_type_known(const char *type);

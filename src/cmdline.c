@@ -576,7 +576,7 @@ static const struct option options[] = {
 	{ "hdd", "FILE", NULL, set_hdd },
 	{ "cdrom", "FILE", "an ISO image in the CD drive, which is in the place of -hdc", set_cdrom },
 	{ "snapshot", NULL, "writes go to temporary files; 'commit' in the monitor keeps them", set_snapshot },
-	{ "object", "iothread|secret,id=ID[,...]", "a thread for devices' I/O, or an image's passphrase; -object help", add_object },
+	{ "object", "iothread|secret|filter-dump,id=ID[,...]", "a thread for devices' I/O, an image's passphrase, or a pcap file of a\nnetwork; -object help", add_object },
 	{ "nodefaults", NULL, "no serial port, monitor, CD drive and network that were not asked for", set_nodefaults },
 	{ "nic", "TYPE[,model=M][,mac=A][,...]|none", "a network card and what carries its frames; none: no network card\n(default user, with virtio-net); -nic help lists types and models", add_nic, "Networks" },
 	{ "netdev", "TYPE,id=ID[,...]", "what carries the frames of a -device that has netdev=ID; -netdev help,\n-netdev TYPE,help", add_netdev },

@@ -7,6 +7,8 @@
 
 #include "err.h"
 #include "iothread.h"
+#include "machine.h"
+#include "net.h"
 #include "opts.h"
 #include "props.h"
 #include "secret.h"
@@ -44,12 +46,19 @@ static int add_secret(struct machine *m, struct opts *o, struct err *e)
 	return secret_add(o, e);
 }
 
+static int add_filter_dump(struct machine *m, struct opts *o, struct err *e)
+{
+	return net_dump_add(m->nets, o, e);
+}
+
 static const struct object_type {
 	const char *name, *desc;
 	const struct prop *props;
 	int (*add)(struct machine *m, struct opts *o, struct err *e);
 } types[] = {
 	{ "iothread", "a thread that serves the queues of devices", iothread_props, add_iothread },
+	{ "filter-dump", "a pcap file of the frames of a -netdev", net_dump_props,
+	  add_filter_dump },
 	{ "secret", "a passphrase, for encrypted images", secret_props, add_secret },
 };
 

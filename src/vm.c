@@ -640,6 +640,7 @@ int vm_create(struct vm *vm, const struct config *cfg, struct loop *loop,
 	rc = rc ? rc : add_objects(vm, e);
 	vm->m.linux_words = vm->assist ? assist_linux_params(vm) : NULL;
 	rc = rc ? rc : boards[cfg->machine](&vm->m, cfg, e);
+	rc = rc ? rc : net_set_check(vm->m.nets, e);
 	/* What is in a flash stays as it is: the guest may write it back. */
 	if (!rc && vm->m.bios && vm->m.bios->path && vm->assist)
 		assist_firmware(vm->m.bios->rom.host, vm->m.bios->rom.len);

@@ -17,6 +17,14 @@
 struct net_set {
 	struct loop *main;
 	struct net *first;
+	struct net_dump *dumps;
+};
+
+static const struct prop common_props[] = {
+	PROP(struct net, pcap, PROP_STR, "pcap", NULL, "write all frames to this file, as pcap"),
+	PROP(struct net, pcap_size, PROP_SIZE, "pcap-size", NULL,
+	     "bytes, after which it becomes FILE.1 and a new one begins; 0: no bound"),
+	PROP_END
 };
 
 extern const struct net_class *const net_classes[];
@@ -92,7 +100,9 @@ int net_set_create(struct net_set **out, struct loop *main, struct err *e)
 static void destroy(struct net *n)
 {
 	n->cls->close(n);
+	net_pcap_close(&n->dumps);
 	props_free(n->cls->props, n);
+	props_free(common_props, n);
 	free(n->id);
 	free(n);
 }
@@ -105,6 +115,8 @@ void net_set_destroy(struct net_set *s)
 		s->first = n->next;
 		destroy(n);
 	}
+	if (s)
+		net_dumps_free(s->dumps);
 	free(s);
 }
 
@@ -113,8 +125,14 @@ static int open_backend(struct net *n, struct opts *o, struct err *e)
 	int rc;
 
 	props_defaults(n->cls->props, n);
-	rc = props_apply(n->cls->props, n, o, e);
+	props_defaults(common_props, n);
+	rc = props_apply_both(n->cls->props, common_props, n, o, e);
 	n->caps = (struct net_caps){ .queues = 1 };
+	if (!rc && n->pcap)
+		rc = net_pcap_open(&n->dumps, "pcap", n->pcap, 0, n->pcap_size, e);
+	if (!rc && n->pcap_size && !n->pcap)
+		rc = err_set(e, ERR_USAGE, EINVAL, "pcap-size= without pcap=");
+	rc = rc ? rc : net_dumps_open(n->set->dumps, n->id, &n->dumps, e);
 	return rc ? rc : n->cls->open(n, e);
 }
 
@@ -177,6 +195,25 @@ int net_add(struct net_set *s, const char *arg, struct err *e)
 	return rc;
 }
 
+int net_dump_add(struct net_set *s, struct opts *o, struct err *e)
+{
+	return net_dump_parse(&s->dumps, o, e);
+}
+
+int net_set_check(struct net_set *s, struct err *e)
+{
+	const char *id;
+
+	for (unsigned i = 0; (id = net_dump_netdev(s->dumps, i)); i++) {
+		if (find(s, id))
+			continue;
+		unknown_id(s, id, e);
+		err_prefix(e, "-object filter-dump: netdev=%s: ", id);
+		return -ENOENT;
+	}
+	return 0;
+}
+
 void net_help(const char *type, FILE *f)
 {
 	const struct net_class *c = type ? class_find(type) : NULL;
@@ -184,6 +221,7 @@ void net_help(const char *type, FILE *f)
 	if (c) {
 		fprintf(f, "%s: %s\n", c->name, c->desc);
 		props_help(c->props, f);
+		props_help(common_props, f);
 		return;
 	}
 	fputs("Networks (-netdev TYPE,id=ID,...; -netdev TYPE,help tells more of one):\n", f);
@@ -298,6 +336,8 @@ ssize_t net_recv(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 	if (len >= 0) {
 		st->rx_frames++;
 		st->rx_bytes += (size_t)len - n->hdr_len;
+		if (n->dumps)
+			net_pcap_frame(n->dumps, iov, n_iov, n->hdr_len, (size_t)len - n->hdr_len);
 	}
 	return len;
 }
@@ -317,8 +357,14 @@ ssize_t net_send(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 		st->tx_full++;
 		return len;
 	}
+	if (len <= 0) {
+		st->tx_dropped++;
+		return (ssize_t)whole;
+	}
 	st->tx_frames++;
 	st->tx_bytes += whole - n->hdr_len;
+	if (n->dumps)
+		net_pcap_frame(n->dumps, iov, n_iov, n->hdr_len, whole - n->hdr_len);
 	return (ssize_t)whole;
 }
 

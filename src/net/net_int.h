@@ -8,6 +8,9 @@
 
 #include "net.h"
 
+struct net_dump;
+struct net_pcap;
+
 struct net_class {
 	const char *name; /* -netdev NAME */
 	const char *desc;
@@ -22,7 +25,9 @@ struct net_class {
 	int (*set_header)(struct net *n, unsigned hdr_len,
 			  unsigned offloads); /* NULL: no headers */
 	int (*set_queues)(struct net *n, unsigned queues); /* NULL: one pair */
-	/* As net_recv and net_send; on -EAGAIN it sees to net_readable, net_writable being called.
+	/*
+	 * As net_recv and net_send; on -EAGAIN it sees to net_readable, net_writable being called.
+	 * send's other results that are not positive say that the frame was dropped.
 	 */
 	ssize_t (*recv)(struct net *n, unsigned queue, const struct iovec *iov, unsigned n_iov);
 	ssize_t (*send)(struct net *n, unsigned queue, const struct iovec *iov, unsigned n_iov);
@@ -49,6 +54,11 @@ struct net {
 	bool has_mac;
 	int mac_claim; /* a socket whose name says that the address is taken on this host, or -1 */
 	uint8_t mac[6];
+
+	/* properties that all backends have */
+	char *pcap;
+	uint64_t pcap_size;
+	struct net_pcap *dumps; /* NULL: frames are not written to files */
 
 	struct net_stats stats[NET_QUEUES_MOST];
 	struct net *next;
@@ -78,5 +88,24 @@ void net_fifo_clear(struct net_fifo *f);
 int net_fifo_put(struct net_fifo *f, const struct iovec *iov, unsigned n_iov);
 bool net_fifo_room(const struct net_fifo *f); /* for another frame of any length */
 ssize_t net_fifo_recv(struct net_fifo *f, const struct iovec *iov, unsigned n_iov);
+
+/* --- frames written to files (src/net/pcap.c) --- */
+
+enum { NET_PCAP_SIZE_LEAST = 4096 };
+
+/* Another file, for the list of a backend. key: the option that names it; maxlen 0: whole frames.
+ */
+int net_pcap_open(struct net_pcap **list, const char *key, const char *path, uint32_t maxlen,
+		  uint64_t size, struct err *e);
+void net_pcap_close(struct net_pcap **list);
+/* The len bytes that begin at skip. */
+void net_pcap_frame(struct net_pcap *list, const struct iovec *iov, unsigned n_iov, size_t skip,
+		    size_t len);
+/* -object filter-dump, in a list */
+int net_dump_parse(struct net_dump **list, struct opts *o, struct err *e);
+/* Those of this -netdev. */
+int net_dumps_open(struct net_dump *list, const char *netdev, struct net_pcap **out, struct err *e);
+const char *net_dump_netdev(const struct net_dump *list, unsigned i); /* NULL: no more */
+void net_dumps_free(struct net_dump *list);
 
 #endif
