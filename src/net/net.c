@@ -108,7 +108,8 @@ static int open_backend(struct net *n, struct opts *o, struct err *e)
 	int rc;
 
 	props_defaults(n->cls->props, n);
-	rc = props_apply(n->cls->props, n, o, e);
+	rc = n->cls->take ? n->cls->take(n, o, e) : 0;
+	rc = rc ? rc : props_apply(n->cls->props, n, o, e);
 	n->caps = (struct net_caps){ .queues = 1 };
 	return rc ? rc : n->cls->open(n, e);
 }
