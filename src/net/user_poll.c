@@ -15,7 +15,7 @@
 #define MS 1000000ull
 
 enum {
-	SLOW_MS = 500, /* libslirp's slow timer; more: it has nothing to do */
+	IDLE_MS = 1000, /* what libslirp wants to sleep when it has no timer */
 	TICK_NS = 10000000,
 	/* Longer than fragments wait for each other, which nothing else tells of. */
 	QUIET_S = 35,
@@ -223,8 +223,7 @@ static void set_timer(struct user *u, uint32_t timeout)
 {
 	uint64_t now = loop_now_ns();
 
-	if (timeout > SLOW_MS ||
-	    (timeout == SLOW_MS && now - u->active_ns > QUIET_S * 1000 * MS && only_forwards(u)))
+	if (timeout >= IDLE_MS || (now - u->active_ns > QUIET_S * 1000 * MS && only_forwards(u)))
 		loop_timer_cancel(&u->timer);
 	else
 		loop_timer_set(&u->timer, now + timeout * MS);
