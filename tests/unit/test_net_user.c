@@ -472,11 +472,17 @@ START_TEST(tcp_reset_when_full)
 	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	t.window = 0;
 	tcp_send(&t, TCP_ACK, NULL, 0);
-	for (unsigned i = 0; i < 40; i++) {
-		while (write(fd, junk, sizeof(junk)) > 0) {
-		}
-		run_loop(5);
+	/* It reads as long as less than half is taken, and then all that there is room for. */
+	for (size_t left = 60000; left;) {
+		ssize_t n = write(fd, junk, left < sizeof(junk) ? left : sizeof(junk));
+
+		if (n > 0)
+			left -= (size_t)n;
+		run_loop(1);
 	}
+	while (write(fd, junk, sizeof(junk)) > 0) {
+	}
+	run_loop(20);
 	for (unsigned i = 0; i < 8000; i++) {
 		tcp_send(&t, TCP_ACK, junk, sizeof(junk));
 		take_frames(NULL, 0);
@@ -796,6 +802,40 @@ START_TEST(card_that_does_not_read)
 }
 END_TEST
 
+/* Datagrams wait in the host's socket while the card's queue is full, and none is lost. */
+START_TEST(card_that_is_slow)
+{
+	enum { EACH = 100, ALL = 3 * EACH };
+	unsigned port, got = 0;
+	int fd = listen_on(SOCK_DGRAM, &port);
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof(from);
+	struct net_stats st;
+	char buf[8];
+	size_t len;
+
+	begin("");
+	ck_assert_ptr_nonnull(next_frame(WAIT));
+	send_udp(GUEST, 5000, GATEWAY, port, "knock", 5);
+	ck_assert_int_eq(recvfrom(fd, buf, 8, 0, (struct sockaddr *)&from, &from_len), 5);
+	sendto(fd, "x", 1, 0, (struct sockaddr *)&from, from_len);
+	ck_assert_ptr_nonnull(wait_udp(5000, &len, WAIT)); /* its address is known now */
+	deaf = true;
+	for (unsigned i = 0; i < ALL; i++) {
+		ck_assert_int_eq(sendto(fd, "x", 1, 0, (struct sockaddr *)&from, from_len), 1);
+		if (i % EACH == EACH - 1)
+			run_loop(100);
+	}
+	deaf = false;
+	while (got < ALL && wait_udp(5000, &len, WAIT))
+		got++;
+	ck_assert_uint_eq(got, ALL);
+	net_stats_get(net, &st);
+	ck_assert_uint_eq(st.rx_dropped, 0);
+	close(fd);
+}
+END_TEST
+
 START_TEST(idle_sleeps)
 {
 	unsigned port = free_port(SOCK_STREAM);
@@ -903,6 +943,7 @@ int main(void)
 		&malformed_frames,
 		&connections_leak_nothing,
 		&card_that_does_not_read,
+		&card_that_is_slow,
 		&idle_sleeps,
 		&described,
 	};
