@@ -472,8 +472,11 @@ START_TEST(tcp_reset_when_full)
 	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	t.window = 0;
 	tcp_send(&t, TCP_ACK, NULL, 0);
-	/* It reads as long as less than half is taken, and then all that there is room for. */
-	for (size_t left = 60000; left;) {
+	/*
+	 * It reads as long as less than half of its 90 * 1460 bytes is taken, and then as many
+	 * segments of 1440 as there is room for: these leave none.
+	 */
+	for (size_t left = 90 * 1460 - 49 * 1440; left;) {
 		ssize_t n = write(fd, junk, left < sizeof(junk) ? left : sizeof(junk));
 
 		if (n > 0)
