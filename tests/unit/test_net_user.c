@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -839,6 +841,54 @@ START_TEST(card_that_is_slow)
 }
 END_TEST
 
+/* The card's loop is another thread's. */
+static sem_t came;
+
+static void tell(void *ctx, unsigned queue)
+{
+	sem_post(&came);
+}
+
+static void *run_other(void *l)
+{
+	loop_run(l);
+	return NULL;
+}
+
+static void send_knock(void *port)
+{
+	arp(1, GATEWAY, NULL, GUEST);
+	send_udp(GUEST, 5000, GATEWAY, *(unsigned *)port, "knock", 5);
+}
+
+START_TEST(card_on_another_thread)
+{
+	static const struct net_client teller = { .readable = tell, .writable = no_writable };
+	unsigned port;
+	int fd = listen_on(SOCK_DGRAM, &port);
+	struct loop *other;
+	pthread_t thread;
+	char buf[8];
+
+	ck_assert_int_eq(loop_create(&other, &err), 0);
+	sem_init(&came, 0, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run_other, other), 0);
+	ck_assert_int_eq(add(""), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_int_eq(net_attach(set, "n0", &teller, NULL, other, &net, &err), 0);
+		loop_call(other, send_knock, &port);
+		ck_assert_int_eq(recv(fd, buf, sizeof(buf), 0), 5);
+		sem_wait(&came);
+		net_detach(net);
+	}
+	net = NULL;
+	loop_quit(other);
+	pthread_join(thread, NULL);
+	loop_destroy(other);
+	close(fd);
+}
+END_TEST
+
 START_TEST(idle_sleeps)
 {
 	unsigned port = free_port(SOCK_STREAM);
@@ -947,6 +997,7 @@ int main(void)
 		&connections_leak_nothing,
 		&card_that_does_not_read,
 		&card_that_is_slow,
+		&card_on_another_thread,
 		&idle_sleeps,
 		&described,
 	};
