@@ -126,7 +126,8 @@ static int open_backend(struct net *n, struct opts *o, struct err *e)
 
 	props_defaults(n->cls->props, n);
 	props_defaults(common_props, n);
-	rc = props_apply_both(n->cls->props, common_props, n, o, e);
+	rc = n->cls->take ? n->cls->take(n, o, e) : 0;
+	rc = rc ? rc : props_apply_both(n->cls->props, common_props, n, o, e);
 	n->caps = (struct net_caps){ .queues = 1 };
 	if (!rc && n->pcap)
 		rc = net_pcap_open(&n->dumps, "pcap", n->pcap, 0, n->pcap_size, e);

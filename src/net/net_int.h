@@ -33,6 +33,9 @@ struct net_class {
 	ssize_t (*send)(struct net *n, unsigned queue, const struct iovec *iov, unsigned n_iov);
 	void (*flush)(struct net *n, unsigned queue); /* NULL: nothing is gathered */
 	void (*describe)(const struct net *n, char *text, size_t len);
+	/* Before props are set; NULL: nothing. Takes keys that can be repeated, marking them used.
+	 */
+	int (*take)(struct net *n, struct opts *o, struct err *e);
 };
 
 /* The card goes: its address is free again. */
