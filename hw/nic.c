@@ -223,35 +223,10 @@ static int add_nets(struct machine *m, const struct strlist *l, struct err *e)
 	return rc;
 }
 
-/* --- the default ---------------------------------------------------------------------------------
- */
-
-static bool has_card(const struct machine *m)
-{
-	for (const struct dev *d = m->devices; d; d = d->next)
-		if (is_card(d->cls))
-			return true;
-	return false;
-}
-
-/* Where there are no means for it, the guest has no network, as if none had been asked for. */
-static void add_default(struct machine *m)
-{
-	struct err e = { 0 };
-
-	if (!net_type_known("user"))
-		return;
-	if (add_nic(m, "user", &e))
-		log_note("no network: %s (-nic none: without this message)", e.msg);
-}
-
+/* A machine has no network that was not asked for. */
 int nic_add(struct machine *m, const struct config *cfg, struct err *e)
 {
 	int rc = add_nics(m, &cfg->nic, e);
 
-	rc = rc ? rc : add_nets(m, &cfg->net, e);
-	if (!rc && !cfg->netdev.n && !cfg->nic.n && !cfg->net.n && !cfg->nodefaults && m->pci &&
-	    !has_card(m))
-		add_default(m);
-	return rc;
+	return rc ? rc : add_nets(m, &cfg->net, e);
 }

@@ -80,7 +80,7 @@ int net_attach(struct net_set *s, const char *id, const struct net_client *c, vo
 void net_detach(struct net *n);
 /*
  * The address of the card on n, until net_detach: text is that of mac=, which no other card of
- * the machine may have. NULL: one that is the guest's own (see src/net/mac.c).
+ * the machine may have. NULL: one that is the guest's own (see src/net_mac.c).
  */
 int net_mac_choose(struct net *n, const struct machine *m, const char *text, uint8_t mac[6],
 		   struct err *e);
@@ -133,7 +133,6 @@ int net_dump_add(struct net_set *s, struct opts *o, struct err *e);
 int net_set_check(struct net_set *s, struct err *e);
 /* -netdev help, and -netdev TYPE,help. */
 void net_help(const char *type, FILE *f);
-bool net_type_known(const char *type);
 /* The cable is pulled out, or put in again: nothing passes while it is out. */
 int net_set_link(struct net_set *s, const char *id, bool up, struct err *e);
 /* The i-th in order of creation; NULL: there are no more. */

@@ -11,7 +11,7 @@ struct machine;
 
 /* -netdev: before the devices that are on them. */
 int nic_add_netdevs(struct machine *m, const struct config *cfg, struct err *e);
-/* -nic and -net, or the network card that a machine has by default: after all other devices. */
+/* -nic and -net: after all other devices. */
 int nic_add(struct machine *m, const struct config *cfg, struct err *e);
 /* Models of cards. */
 void nic_help(FILE *f);

@@ -39,11 +39,6 @@ static const struct net_class *class_find(const char *name)
 	return NULL;
 }
 
-bool net_type_known(const char *type)
-{
-	return class_find(type) != NULL;
-}
-
 static struct net *find(const struct net_set *s, const char *id)
 {
 	struct net *n = s->first;

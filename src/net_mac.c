@@ -24,7 +24,7 @@
 #include "config.h"
 #include "err.h"
 #include "machine.h"
-#include "net_int.h"
+#include "net/net_int.h"
 
 enum { TRIES = 1024 };
 
