@@ -305,6 +305,39 @@ START_TEST(a_frame_waits_for_buffers)
 }
 END_TEST
 
+/* One turn: each frame leaves most of its last buffer unused, and in the end two are left. */
+START_TEST(room_is_counted)
+{
+	static uint8_t last[HDR + 13000];
+	size_t len = make_frame(pattern, 6100, true, NULL), done = 0;
+	uint64_t buf[QSIZE];
+
+	add("", "");
+	start(F(MRG_RXBUF) | F(GUEST_CSUM) | F(GUEST_TSO4), 3);
+	for (unsigned i = 0; i < 7; i++)
+		comes(pattern, len);
+	comes(last, make_frame(last, 13000, true, NULL));
+	for (unsigned i = 0; i < QSIZE; i++)
+		buf[i] = give_rx(6000);
+	kick(RX);
+	ck_assert_uint_eq(n_used(RX), 14);
+	for (unsigned i = 0; i < 14; i++)
+		next_used(RX, NULL);
+	give_rx(6000);
+	buf[0] = guest.heap - 8192;
+	kick(RX);
+	ck_assert_uint_eq(n_used(RX), 3);
+	last[10] = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		uint32_t n = next_used(RX, NULL);
+
+		ck_assert_mem_eq(at(buf[(14 + i) % QSIZE]), last + done, n);
+		done += n;
+	}
+	ck_assert_uint_eq(done, sizeof(last));
+}
+END_TEST
+
 /* A driver whose whole ring is too small for a frame does not wait for ever. */
 START_TEST(a_frame_longer_than_the_ring_is_dropped)
 {
@@ -812,6 +845,7 @@ int main(void)
 		a_backend_without_headers_gets_and_gives_none,
 		a_long_frame_is_spread_over_chains,
 		a_frame_waits_for_buffers,
+		room_is_counted,
 		a_frame_longer_than_the_ring_is_dropped,
 		frames_wait_without_buffers,
 		a_buffer_that_cannot_be_received_into,
