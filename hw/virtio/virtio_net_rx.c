@@ -24,16 +24,12 @@ static void room_reset(struct vnet_room *r)
 /* What is left goes to the front, so that there is space for more. */
 static void room_pack(struct vnet_room *r)
 {
-	unsigned n = r->end - r->first, n_iov = r->iov_end - r->iov_first, at = 0;
+	unsigned n = r->end - r->first, n_iov = r->iov_end - r->iov_first;
 
 	if (!r->first)
 		return;
 	memmove(r->chain, r->chain + r->first, n * sizeof(r->chain[0]));
 	memmove(r->iov, r->iov + r->iov_first, n_iov * sizeof(r->iov[0]));
-	for (unsigned i = 0; i < n; i++) {
-		r->chain[i].iov = r->iov + at;
-		at += r->chain[i].n_in;
-	}
 	r->first = r->iov_first = 0;
 	r->end = n;
 	r->iov_end = n_iov;
