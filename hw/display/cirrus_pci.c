@@ -215,11 +215,35 @@ static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped, .cfg_written
 /* --- life --------------------------------------------------------------------------------------
  */
 
+/*
+ * What the card's BIOS does before all else, where there is none to do it: Linux's driver takes it
+ * that the extended registers are unlocked, the sequencer runs, and the CRTC is at 0x3d4.
+ */
+static void start_without_bios(struct cirrus *c)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t val;
+	} out[] = {
+		{ 0x3c2, 0x67 },
+		{ 0x3c4, 0x00 },
+		{ 0x3c5, 0x03 },
+		{ 0x3c4, SEQ_UNLOCK },
+		{ 0x3c5, CIRRUS_UNLOCKED },
+		{ 0x3c6, 0xff },
+	};
+
+	for (unsigned i = 0; i < sizeof(out) / sizeof(out[0]); i++)
+		cirrus_port_write(c, out[i].port, out[i].val);
+}
+
 static void cirrus_dev_reset(struct dev *dev)
 {
 	struct cirrus_dev *d = (struct cirrus_dev *)dev;
 
 	cirrus_reset(&d->p.cirrus);
+	if (!dev->m->bios)
+		start_without_bios(&d->p.cirrus);
 	pci_fn_reset(&d->fn);
 	update_decoding(d);
 }
