@@ -105,10 +105,11 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen boot/vbe_picture bench/observe \
+TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen boot/vbe_picture boot/same_picture bench/observe \
 	$(if $(filter sdl,$(SDL)),boot/xclose))
 guests: $(GUESTS) $(TEST_PROGRAMS) $(B)/tests/boot/browser $(B)/tests/boot/vncclient
 $(B)/tests/boot/xclose: TEST_LIBS = -lX11
+$(B)/tests/boot/same_picture: TEST_LIBS = $(LIBS)
 $(TEST_PROGRAMS): $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)

@@ -340,6 +340,28 @@ START_TEST(late_registers)
 }
 END_TEST
 
+START_TEST(reset_without_a_bios)
+{
+	static char bios;
+
+	put(SEQ, 0, 0);
+	machine_reset_devices(&fake.m);
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0x67);
+	ck_assert_uint_eq(get(SEQ, 0), 3);
+	ck_assert_uint_eq(get(SEQ, 6), 0x12);
+	ck_assert_uint_eq(inb(0x3c6), 0xff);
+	/* One that is there does it all by itself. */
+	fake.m.bios = (struct firmware *)&bios;
+	machine_reset_devices(&fake.m);
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0);
+	ck_assert_uint_eq(get(SEQ, 0), 0);
+	ck_assert_uint_eq(get(SEQ, 6), 0x0f);
+	fake.m.bios = NULL;
+}
+END_TEST
+
 START_TEST(registers_in_memory)
 {
 	static const uint8_t blt[] = { 0x00, 0x10, 0x12, 0x14, 0x01, 0x11, 0x13, 0x15, 0x20,
@@ -760,6 +782,7 @@ int main(void)
 		hidden_dac_after_four_reads,
 		cursor_palette_is_another,
 		late_registers,
+		reset_without_a_bios,
 		registers_in_memory,
 		banks,
 		planes_beyond_256_kib,
