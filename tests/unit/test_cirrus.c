@@ -218,7 +218,7 @@ START_TEST(bad_properties)
 	}
 	fake_add(&cirrus_vga_class, "");
 	ck_assert_int_lt(fake_try_add(&cirrus_vga_class, "", NULL, &e), 0);
-	ck_assert_ptr_nonnull(strstr(e.msg, "has a VGA already"));
+	ck_assert_ptr_nonnull(strstr(e.msg, "has a graphics card already: cirrus-vga"));
 	fake_teardown();
 	setup();
 }
