@@ -105,10 +105,11 @@ GUESTS := $(GUEST_NAMES:%=$(B)/guests/%.elf) \
 	$(patsubst guests/boot16/%.S,$(B)/guests/%.img,$(wildcard guests/boot16/*.S))
 
 # The guests, and the programs that the boot tests and benchmarks need.
-TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen boot/vbe_picture bench/observe \
+TEST_PROGRAMS := $(patsubst %,$(B)/tests/%,boot/talk boot/dirty boot/screen boot/vbe_picture boot/same_picture bench/observe \
 	$(if $(filter sdl,$(SDL)),boot/xclose))
 guests: $(GUESTS) $(TEST_PROGRAMS) $(B)/tests/boot/browser $(B)/tests/boot/vncclient
 $(B)/tests/boot/xclose: TEST_LIBS = -lX11
+$(B)/tests/boot/same_picture: TEST_LIBS = $(LIBS)
 $(TEST_PROGRAMS): $(B)/%: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lutil $(TEST_LIBS)
@@ -203,10 +204,11 @@ tsan-suite:
 	+@$(MAKE_ALL) B=build/tsan SAN=thread tsan-bin
 check-deps:
 	@scripts/check-deps
-# Debian's own kernel under the assist: minutes where KVM is software.
+# Debian's own kernel and iPXE under the assist: minutes where KVM is software.
 check-stock:
-	@scripts/deps build guest
-	+@$(MAKE_ALL) Q=1 all
+	@scripts/deps build guest test
+	+@$(MAKE_ALL) Q=1 all guests
+	@LONG_TESTS=1 tests/boot/run -j 1 'ipxe_*'
 	@tests/boot/stock
 bench:
 	@scripts/deps build guest test
@@ -239,7 +241,7 @@ help:
 	@echo "make check         install what is missing, build, run every test"
 	@echo "make deps          only install what building and the guest need"
 	@echo "make unit          unit tests            make check-deps   include rules"
-	@echo "make check-stock   boot Debian's own kernel (minutes on a software KVM)"
+	@echo "make check-stock   boot iPXE and Debian's own kernel (minutes on a software KVM)"
 	@echo "make bench         side by side with QEMU (tests/bench/run says what there is)"
 	@echo "make fuzz-long     fuzz each target for 10 minutes"
 	@echo "make tidy, format  clang-tidy and cppcheck, clang-format"

@@ -63,6 +63,7 @@ struct vm {
 	unsigned run_size; /* bytes of struct kvm_run and what follows */
 	unsigned late_ring; /* where in it KVM keeps writes back, VM_RING_SIZE bytes; 0: it does not
 			     */
+	bool late_ports; /* writes to ports, too */
 	pthread_mutex_t late_lock; /* of who carries these out; taken before devices' locks */
 	uint64_t rsdp;
 	void *dtb; /* the device tree of a machine that has one; malloc'd */

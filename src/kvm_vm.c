@@ -178,6 +178,7 @@ int kvm_vm_create(struct vm *vm, struct err *e)
 	page = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
 	if (page > 0 && (page + 1) * VM_RING_SIZE <= size)
 		vm->late_ring = (unsigned)page * VM_RING_SIZE;
+	vm->late_ports = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) > 0;
 	return 0;
 }
 
@@ -232,9 +233,9 @@ void kvm_describe_host(FILE *f)
 /* Writes are kept back in a ring until the next exit, see late_writes() in vcpu.c. */
 static int late_set(struct vm *vm, bool mmio, uint64_t addr, unsigned size, bool add)
 {
-	struct kvm_coalesced_mmio_zone zone = { .addr = addr, .size = size };
+	struct kvm_coalesced_mmio_zone zone = { .addr = addr, .size = size, .pio = !mmio };
 
-	if (!mmio || !vm->late_ring)
+	if (!vm->late_ring || (!mmio && !vm->late_ports))
 		return -ENOSYS;
 	return ioctl(vm->fd, add ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO,
 		     &zone) < 0

@@ -267,7 +267,7 @@ static void late_writes(struct vcpu *v)
 	for (first = ring->first; first != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE);) {
 		struct kvm_coalesced_mmio *w = &ring->coalesced_mmio[first];
 
-		bus_write(&vm->m.mmio, w->phys_addr, w->data, w->len);
+		bus_write(w->pio ? &vm->m.pio : &vm->m.mmio, w->phys_addr, w->data, w->len);
 		first = (first + 1) % ENTRIES;
 		__atomic_store_n(&ring->first, first, __ATOMIC_RELEASE);
 	}

@@ -216,21 +216,25 @@ static const struct pci_fn_ops fn_ops = { .bar_mapped = bar_mapped, .cfg_written
  */
 
 /*
- * What the card's BIOS leaves behind and drivers build on: extended registers unlocked, the
- * sequencer running, the CRTC at the ports for colour. A kernel that is started without
- * firmware has had no BIOS.
+ * What the card's BIOS does before all else, where there is none to do it: Linux's driver takes it
+ * that the extended registers are unlocked, the sequencer runs, and the CRTC is at 0x3d4.
  */
-static void be_initialized(struct cirrus *c)
+static void start_without_bios(struct cirrus *c)
 {
 	static const struct {
 		uint16_t port;
 		uint8_t val;
-	} writes[] = {
-		{ 0x3c2, 0x67 }, { 0x3c4, 0 }, { 0x3c5, 3 }, { 0x3c4, 6 }, { 0x3c5, 0x12 },
+	} out[] = {
+		{ 0x3c2, 0x67 },
+		{ 0x3c4, 0x00 },
+		{ 0x3c5, 0x03 },
+		{ 0x3c4, SEQ_UNLOCK },
+		{ 0x3c5, CIRRUS_UNLOCKED },
+		{ 0x3c6, 0xff },
 	};
 
-	for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
-		cirrus_port_write(c, writes[i].port, writes[i].val);
+	for (unsigned i = 0; i < sizeof(out) / sizeof(out[0]); i++)
+		cirrus_port_write(c, out[i].port, out[i].val);
 }
 
 static void cirrus_dev_reset(struct dev *dev)
@@ -239,7 +243,7 @@ static void cirrus_dev_reset(struct dev *dev)
 
 	cirrus_reset(&d->p.cirrus);
 	if (!dev->m->bios)
-		be_initialized(&d->p.cirrus);
+		start_without_bios(&d->p.cirrus);
 	pci_fn_reset(&d->fn);
 	update_decoding(d);
 }
@@ -312,9 +316,11 @@ static int default_rom(struct cirrus_dev *d, struct err *e)
 /* Who else has a VGA's ports has its window as well. */
 static int check_alone(struct machine *m, struct err *e)
 {
-	if (!bus_find(&m->pio, VGA_PORTS))
+	const struct io_region *other = bus_find(&m->pio, VGA_PORTS);
+
+	if (!other)
 		return 0;
-	err_set(e, ERR_USAGE, EEXIST, "the machine has a VGA already");
+	err_set(e, ERR_USAGE, EEXIST, "the machine has a graphics card already: %s", other->name);
 	err_hint(e, "name one card only: by -vga, or by -device");
 	return -EEXIST;
 }

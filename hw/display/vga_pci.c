@@ -251,9 +251,11 @@ static int default_rom(struct vga_pci *p, struct err *e)
 /* Who else has a VGA's ports has its window as well. */
 static int check_alone(struct machine *m, struct err *e)
 {
-	if (!bus_find(&m->pio, VGA_PORTS))
+	const struct io_region *other = bus_find(&m->pio, VGA_PORTS);
+
+	if (!other)
 		return 0;
-	err_set(e, ERR_USAGE, EEXIST, "the machine has a VGA already");
+	err_set(e, ERR_USAGE, EEXIST, "the machine has a graphics card already: %s", other->name);
 	err_hint(e, "name one card only: by -vga, or by -device");
 	return -EEXIST;
 }

@@ -174,11 +174,8 @@ void ide_bm_command(struct ide_channel *ch, uint8_t val)
 	}
 }
 
-static uint64_t bm_read(void *dev, uint64_t off, unsigned size)
+static uint8_t read_byte(const struct ide_bm *bm, unsigned off)
 {
-	const struct ide_bm *bm = &((struct ide_channel *)dev)->bm;
-
-	ide_bell_hear(dev);
 	switch (off) {
 	case 0:
 		return bm->command;
@@ -194,15 +191,24 @@ static uint64_t bm_read(void *dev, uint64_t off, unsigned size)
 	}
 }
 
-static void bm_write(void *dev, uint64_t off, uint64_t val, unsigned size)
+static uint64_t bm_read(void *dev, uint64_t off, unsigned size)
 {
 	struct ide_channel *ch = dev;
+	uint64_t val = 0;
+
+	ide_bell_hear(ch);
+	for (unsigned i = 0; i < size; i++)
+		val |= (uint64_t)read_byte(&ch->bm, (unsigned)off + i) << 8 * i;
+	return val;
+}
+
+static void write_byte(struct ide_channel *ch, unsigned off, uint8_t val)
+{
 	struct ide_bm *bm = &ch->bm;
 	unsigned shift = 8 * (off & 3);
 
-	ide_bell_hear(ch);
 	if (off == 0)
-		ide_bm_command(ch, (uint8_t)val);
+		ide_bm_command(ch, val);
 	else if (off == 2)
 		bm->status = (uint8_t)((val & IDE_BM_CAPABLE) | (bm->status & IDE_BM_ACTIVE) |
 				       (bm->status & ~val & (IDE_BM_INT | IDE_BM_ERROR)));
@@ -210,7 +216,15 @@ static void bm_write(void *dev, uint64_t off, uint64_t val, unsigned size)
 		bm->table = (bm->table & ~(0xffu << shift)) | ((uint32_t)val << shift & ~3u);
 }
 
-const struct io_ops ide_bm_ops = { .read = bm_read, .write = bm_write, .min = 1, .max = 1 };
+static void bm_write(void *dev, uint64_t off, uint64_t val, unsigned size)
+{
+	ide_bell_hear(dev);
+	for (unsigned i = 0; i < size; i++)
+		write_byte(dev, (unsigned)off + i, (uint8_t)(val >> 8 * i));
+}
+
+/* A table's address comes by one access: bells are listened for once in each. */
+const struct io_ops ide_bm_ops = { .read = bm_read, .write = bm_write, .min = 1, .max = 4 };
 
 void ide_bm_reset(struct ide_bm *bm)
 {

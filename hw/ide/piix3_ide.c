@@ -112,6 +112,10 @@ static void init_channel(struct piix3_ide *s, unsigned i)
 	ch->command_ports = ch->control_port = ch->bm_ports = r;
 	ch->command_ports.ops = &ide_command_ops;
 	ch->command_ports.size = IDE_REGS;
+	/* Parameters of the command to come: the write of the device or command register brings
+	 * them. */
+	ch->command_ports.late = IDE_FEATURE;
+	ch->command_ports.late_len = IDE_LBA_HIGH - IDE_FEATURE + 1;
 	ch->control_port.ops = &ide_control_ops;
 	ch->control_port.size = 1;
 	ch->bm_ports.ops = &ide_bm_ops;

@@ -504,9 +504,8 @@ static int finish(struct blk_set *s, struct request *r, struct drive *out, struc
 	/* Nobody can write what lies in a file that is read-only, or in none. */
 	if (r->cfg.probed_raw && !blk_readonly(b))
 		log_warn("drive '%s': the format of %s was not given, and raw was guessed: the "
-			 "guest "
-			 "could write the header of another format there, so writes to sector 0 "
-			 "are looked at; add format=raw to allow them",
+			 "guest could write the header of another format there, so writes to "
+			 "sector 0 are looked at; -drive file=...,format=raw allows them",
 			 blk_id(b), root->filename);
 	*out = (struct drive){
 		.blk = b, .iface = r->cfg.iface, .index = r->cfg.index, .cdrom = r->cdrom

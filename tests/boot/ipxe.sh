@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # iPXE: its CD, started by the BIOS and ISOLINUX, and its kernel-like image, started by the BIOS with a script. Unpacking
-# itself costs it a minute where kernel-mode code is emulated.
+# itself costs it minutes where kernel-mode code is emulated: there "make check-stock" runs them, not "make check".
 
 IPXE=/usr/lib/ipxe
 need_ipxe() { # FILE
 	need_bios
+	need_patience
 	[ -e "$IPXE/$1" ] || skip "no $1 (package ipxe)"
 }
 

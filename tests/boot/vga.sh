@@ -173,9 +173,11 @@ t_vga_messages_come_after_the_screen() {
 t_vga_two_cards() {
 	need_kvm
 	vm "${BIOS[@]}" -device VGA -device VGA
-	refused 64 '-device VGA: the machine has a VGA already' 'one card'
+	refused 64 '-device VGA: the machine has a graphics card already: vga' 'one card'
 	vm "${BIOS[@]}" -vga std -device VGA,id=v
-	refused 64 '-device VGA,id=v: the machine has a VGA already'
+	refused 64 '-device VGA,id=v: the machine has a graphics card already'
+	vm "${BIOS[@]}" -vga cirrus -device VGA
+	refused 64 '-device VGA: .*already: cirrus-vga'
 	boot_disk "$T/disk" q
 	bios -device VGA,vgamem_mb=8 -hda "$T/disk" # in the place of the one that is there by itself
 	expect_status 33

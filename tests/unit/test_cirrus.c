@@ -218,7 +218,7 @@ START_TEST(bad_properties)
 	}
 	fake_add(&cirrus_vga_class, "");
 	ck_assert_int_lt(fake_try_add(&cirrus_vga_class, "", NULL, &e), 0);
-	ck_assert_ptr_nonnull(strstr(e.msg, "has a VGA already"));
+	ck_assert_ptr_nonnull(strstr(e.msg, "has a graphics card already: cirrus-vga"));
 	fake_teardown();
 	setup();
 }
@@ -337,6 +337,28 @@ START_TEST(late_registers)
 	machine_reset_devices(&fake.m);
 	ck_assert_uint_eq(late.active, 0);
 	fake.m.mmio.doorbell_ops = NULL;
+}
+END_TEST
+
+START_TEST(reset_without_a_bios)
+{
+	static char bios;
+
+	put(SEQ, 0, 0);
+	machine_reset_devices(&fake.m);
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0x67);
+	ck_assert_uint_eq(get(SEQ, 0), 3);
+	ck_assert_uint_eq(get(SEQ, 6), 0x12);
+	ck_assert_uint_eq(inb(0x3c6), 0xff);
+	/* One that is there does it all by itself. */
+	fake.m.bios = (struct firmware *)&bios;
+	machine_reset_devices(&fake.m);
+	cfg_write(VGA, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(inb(0x3cc), 0);
+	ck_assert_uint_eq(get(SEQ, 0), 0);
+	ck_assert_uint_eq(get(SEQ, 6), 0x0f);
+	fake.m.bios = NULL;
 }
 END_TEST
 
@@ -760,6 +782,7 @@ int main(void)
 		hidden_dac_after_four_reads,
 		cursor_palette_is_another,
 		late_registers,
+		reset_without_a_bios,
 		registers_in_memory,
 		banks,
 		planes_beyond_256_kib,

@@ -567,9 +567,16 @@ START_TEST(dma_longest_table)
 }
 END_TEST
 
+static unsigned n_kept_back;
+
 static int set_bell(void *ctx, bool mmio, uint64_t addr, unsigned size, int64_t match, int fd,
 		    bool add)
 {
+	if (fd == BUS_DOORBELL_LATE) { /* the parameters of commands alone */
+		ck_assert(!mmio && (addr == 0x1f1 || addr == 0x171) && size == 5);
+		n_kept_back += add ? 1u : -1u;
+		return 0;
+	}
 	ck_assert(!mmio && size == 1);
 	if (add) {
 		ide_bells[n_ide_bells].addr = addr;
@@ -586,10 +593,11 @@ START_TEST(doorbells)
 {
 	static const struct bus_doorbell_ops ops = { .set = set_bell };
 
-	n_ide_bells = 0;
+	n_ide_bells = n_kept_back = 0;
 	fake.m.pio.doorbell_ops = &ops;
 	disk();
 	ck_assert_uint_eq(n_ide_bells, 4);
+	ck_assert_uint_eq(n_kept_back, 1); /* the other channel has no ports */
 	for (unsigned how = 0; how < 4; how++) {
 		memset(guest(DATA), 0, 1024);
 		prd(0, DATA, 1024, true);
@@ -630,6 +638,7 @@ START_TEST(doorbells)
 	ck_assert_uint_eq(inb(bm_port(2)), 0);
 	cfg_write(IDE_FN, PCI_COMMAND, 0, 2);
 	ck_assert_uint_eq(n_ide_bells, 0);
+	ck_assert_uint_eq(n_kept_back, 0);
 }
 END_TEST
 

@@ -424,7 +424,7 @@ START_TEST(second_card)
 	struct err e;
 
 	ck_assert_int_eq(fake_try_add(&vga_pci_class, "", NULL, &e), -EEXIST);
-	ck_assert_str_eq(e.msg, "the machine has a VGA already");
+	ck_assert_str_eq(e.msg, "the machine has a graphics card already: vga");
 	ck_assert_uint_eq(inb(0x3cc), 0); /* the first is there still */
 }
 END_TEST
