@@ -243,7 +243,7 @@ t_bios_bad_file() {
 	vm "${BIOS[@]}" -bios "$T/large"
 	refused 66 'large.* 16384 KiB'
 	vm "${BIOS[@]}" -kernel $G/hello.elf -bios bios-256k.bin
-	refused 64 '-bios bios-256k.bin: a kernel named by -kernel' 'leave out one'
+	refused 66 'hello.elf: firmware starts Linux bzImages only' 'leave out -bios'
 	vm "${BIOS[@]}" -bios "$T"
 	refused 66 'no such firmware file|regular file'
 }
