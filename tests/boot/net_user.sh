@@ -58,10 +58,13 @@ t_net_user_bad_options() {
 }
 t_net_user_port_in_use() {
 	need socat
-	local port
+	local port socat
 	port=$(free_port)
 	socat "TCP-LISTEN:$port,bind=127.0.0.1" - </dev/null &
+	socat=$!
 	while ! grep -qi "0100007F:$(printf %04X "$port") 00000000:0000 0A" /proc/net/tcp; do sleep 0.02; done
 	vm -nographic -netdev "user,id=n0,hostfwd=tcp::$port-:80"
+	kill $socat
+	wait $socat || :
 	refused 71 "port $port of 127.0.0.1 is in use"
 }
